@@ -1,0 +1,61 @@
+"""Neural style transfer in TensorFlow 2 / Keras.
+
+>>> import vgg
+>>> from neural_style_tf import Objective, stylize
+>>> objective = Objective(content_weight=10)
+>>> network = vgg.load("imagenet-vgg-verydeep-19.mat", layers=objective.layers)
+>>> for step in stylize(network, content, [style], objective):
+...     print(step.iteration, step.terms.total)
+
+The names in `__all__` are the public ones. They are imported when first used: TensorFlow takes
+seconds, and a wrong flag should not.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from neural_style_tf.errors import DivergedError, FileError, NeuralStyleError, OptionError
+    from neural_style_tf.loop import Candidate, Step, stylize, stylize_image
+    from neural_style_tf.losses import Loss, Targets, Terms
+    from neural_style_tf.objective import PRESETS, Objective, Preset
+    from neural_style_tf.schedule import Schedule
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PRESETS",
+    "Candidate",
+    "DivergedError",
+    "FileError",
+    "Loss",
+    "NeuralStyleError",
+    "Objective",
+    "OptionError",
+    "Preset",
+    "Schedule",
+    "Step",
+    "Targets",
+    "Terms",
+    "stylize",
+    "stylize_image",
+]
+
+_HOMES = {
+    "errors": ("DivergedError", "FileError", "NeuralStyleError", "OptionError"),
+    "losses": ("Loss", "Targets", "Terms"),
+    "objective": ("PRESETS", "Objective", "Preset"),
+    "schedule": ("Schedule",),
+    "loop": ("Candidate", "Step", "stylize", "stylize_image"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            module = importlib.import_module(f"{__name__}.{home}")
+            globals().update({each: getattr(module, each) for each in names})
+            return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,79 @@
+"""Dispatch to a command; the only place that turns an error into an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from types import ModuleType
+from typing import Any
+
+from absl import app
+
+from neural_style_tf import __version__
+from neural_style_tf.commands.interrupts import EXIT_CODE
+from neural_style_tf.commands.options import Parser
+from neural_style_tf.errors import NeuralStyleError
+from vgg import WeightsError
+
+COMMANDS = ("stylize", "weights")
+DEFAULT = "stylize"
+BAD_INPUT = 2
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command line (`argv[0]` is the program); the exit code."""
+    return _reported(lambda: execute(parse(argv)))
+
+
+def console() -> None:
+    """The `neural-style-tf` script and `python -m neural_style_tf`, in absl's program frame."""
+    sys.exit(_reported(lambda: app.run(execute, flags_parser=parse)))
+
+
+def parse(argv: Sequence[str]) -> tuple[ModuleType, Any]:
+    """The command that a command line names, and its options."""
+    words = list(argv[1:])
+    name = words.pop(0) if words and words[0] in COMMANDS else DEFAULT
+    command = _command(name)
+    others = [other for other in COMMANDS if other != DEFAULT]
+    parser = Parser(
+        prog="neural-style-tf" if name == DEFAULT else f"neural-style-tf {name}",
+        description=command.SUMMARY,
+        epilog="Other commands, each with a --help of its own: "
+        + "; ".join(f"`{other}`, {_command(other).SUMMARY}" for other in others)
+        if name == DEFAULT
+        else None,
+    )
+    parser.add_argument("--version", action="version", version=f"neural-style-tf {__version__}")
+    command.add_arguments(parser)
+    return command, parser.parse_args(words)
+
+
+def execute(parsed: tuple[ModuleType, Any]) -> int:
+    """Run a parsed command; its exit code."""
+    command, options = parsed
+    code: int = command.run(options)
+    return code
+
+
+def _command(name: str) -> ModuleType:
+    return importlib.import_module(f"neural_style_tf.commands.{name}")
+
+
+def _reported(work: Callable[[], int]) -> int:
+    try:
+        return work()
+    except (NeuralStyleError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except MemoryError:
+        print("error: expected more memory than there is: give a smaller --width", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted: nothing is written", file=sys.stderr)
+        return EXIT_CODE
+
+
+if __name__ == "__main__":
+    console()

@@ -1,0 +1,57 @@
+"""Ctrl-C at once, though TensorFlow's calls cannot be interrupted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+EXIT_CODE = 130  # 128 + SIGINT, as shells have it
+
+
+def interruptible(items: Iterator[T]) -> Iterator[T]:
+    """The same items, made in another thread, so that this one can be interrupted while waiting.
+
+    One item is made ahead: the device works while its caller writes a checkpoint.
+    """
+    made: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=1)
+    unwanted = threading.Event()
+
+    def work() -> None:
+        try:
+            for item in items:
+                made.put(("item", item))
+                if unwanted.is_set():
+                    return
+            made.put(("end", None))
+        except BaseException as error:  # handed on to whoever asked for the items
+            made.put(("error", error))
+
+    # A daemon: after an interrupt nobody waits for the iteration under way.
+    threading.Thread(target=work, daemon=True, name="device").start()
+    try:
+        while True:
+            with contextlib.suppress(queue.Empty):
+                # The time limit lets Windows see Ctrl-C; elsewhere the wait itself is interrupted.
+                what, value = made.get(timeout=0.5)
+                if what == "end":
+                    return
+                if what == "error":
+                    raise value
+                yield value
+    finally:
+        unwanted.set()
+        with contextlib.suppress(queue.Empty):
+            made.get_nowait()
+
+
+def exit_on_next() -> None:
+    """From now on, Ctrl-C ends the process at once."""
+    with contextlib.suppress(ValueError):  # only the main thread may
+        signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_CODE))

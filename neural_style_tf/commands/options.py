@@ -1,0 +1,90 @@
+"""Flags from dataclasses, and back: a default and its help live in the dataclass alone.
+
+A flag that is not given is None, so that what a preset or a settings file says stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeVar
+
+from absl.flags import argparse_flags
+
+from neural_style_tf.errors import OptionError
+from neural_style_tf.settings import kind
+
+T = TypeVar("T")
+
+
+class Parser(argparse_flags.ArgumentParser):
+    """An argument parser whose errors are one line and name the nearest flag."""
+
+    def error(self, message: str) -> NoReturn:
+        raise OptionError(f"{message}; see `{self.prog} --help`")
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        options, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            flags = [s for action in self._actions for s in action.option_strings]
+            near = difflib.get_close_matches(unknown[0].split("=")[0], flags, 1)
+            self.error(
+                f"unknown argument {unknown[0]}" + (f" (did you mean {near[0]}?)" if near else "")
+            )
+        return options
+
+
+def add_fields(parser: argparse._ArgumentGroup, of: type) -> None:
+    """One flag for each field of a dataclass that was made with `settings.option`."""
+    for field in dataclasses.fields(of):
+        metadata = field.metadata
+        if "help" not in metadata:
+            continue
+        flag = f"--{metadata.get('flag', field.name).replace('_', '-')}"
+        if kind(field) is bool:
+            parser.add_argument(
+                flag, dest=field.name, action="store_true", default=None, help=metadata["help"]
+            )
+            continue
+        shown = f" (default {field.default})" if field.default not in (None, ()) else ""
+        parser.add_argument(
+            flag,
+            dest=field.name,
+            type=kind(field),
+            nargs=metadata.get("nargs"),
+            choices=metadata.get("choices"),
+            metavar=None if "choices" in metadata else field.name.upper(),
+            help=metadata["help"] + shown,
+        )
+
+
+def with_fields(base: T, options: argparse.Namespace, **more: Any) -> T:
+    """The dataclass `base` with the flags that were given, and whatever else is named."""
+    given = {
+        field.name: value
+        for field in dataclasses.fields(base)  # type: ignore[arg-type]
+        if "help" in field.metadata and (value := getattr(options, field.name)) is not None
+    }
+    return dataclasses.replace(base, **given, **more)  # type: ignore[type-var]
+
+
+def layer_weights(words: Sequence[str], flag: str) -> dict[str, float]:
+    """`relu4_2=1 relu5_2` as `{"relu4_2": 1.0, "relu5_2": 1.0}`.
+
+    Raises:
+        OptionError: a layer named twice, or a weight that is no number.
+    """
+    result: dict[str, float] = {}
+    for word in words:
+        layer, equals, weight = word.partition("=")
+        if layer in result:
+            raise OptionError(f"{flag}: {layer} is given twice; give each layer once")
+        try:
+            result[layer] = float(weight) if equals else 1.0
+        except ValueError:
+            raise OptionError(
+                f"{flag}: expected LAYER or LAYER=WEIGHT with a number, got {word!r}"
+            ) from None
+    return result

@@ -1,0 +1,58 @@
+"""Starting TensorFlow: late, because it takes seconds, and without its start-up chatter."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from absl import logging
+
+
+def start() -> str:
+    """Import TensorFlow, look for devices, and say which one will compute, in words."""
+    # Read when the library is loaded; whoever set it wants to see what it says.
+    quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _without_chatter() if quiet else contextlib.nullcontext():
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        for gpu in gpus:
+            # Other programs may want the card too.
+            tf.config.experimental.set_memory_growth(gpu, True)
+        tf.config.list_logical_devices()
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        return f"GPU {details.get('device_name', gpus[0].name)}"
+    return f"CPU, {os.cpu_count()} cores"
+
+
+@contextlib.contextmanager
+def _without_chatter() -> Iterator[None]:
+    """Hold back what is written to standard error; show it only if the block fails.
+
+    TensorFlow's C++ side writes there before its own log level is in force.
+    """
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # standard error is closed
+        yield
+        return
+    with tempfile.TemporaryFile() as chatter:
+        os.dup2(chatter.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            chatter.seek(0)
+            os.write(2, chatter.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            chatter.seek(0)
+            logging.debug("%s", chatter.read().decode(errors="replace"))

@@ -1,0 +1,253 @@
+"""Watchers of Steps: what a run shows and leaves behind while it goes on.
+
+A watcher is called with every Step and closed at the end. `stops` are the iterations at which it
+wants one; it may be given others.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
+
+import numpy as np
+
+from neural_style_tf.errors import FileError, OptionError
+
+if TYPE_CHECKING:
+    from neural_style_tf.loop import Step
+
+
+class Watcher(Protocol):
+    """Whoever follows a run."""
+
+    @property
+    def stops(self) -> Collection[int]:
+        """The iterations at which a Step is wanted."""
+
+    def __call__(self, step: Step) -> None:
+        """Take note of a Step."""
+
+    def close(self) -> None:
+        """The run is over, finished or not."""
+
+
+def every(period: int | None, total: int) -> frozenset[int]:
+    """The iterations 1, period + 1, 2·period + 1, …: where the 2017 program prints and saves."""
+    return frozenset(range(1, total + 1, period)) if period else frozenset()
+
+
+def number(step: Step) -> int:
+    """What the 2017 program calls this iteration: counted from 0, but the last is the total."""
+    return step.total if step.iteration == step.total else step.iteration - 1
+
+
+class Terminal:
+    """A bar on a terminal, plain lines elsewhere; the losses at the iterations asked for.
+
+    Args:
+        period: iterations between two printings of the losses, as `--print-iterations`; None for
+            the end alone.
+        total: iterations of the run.
+        stream: where to; standard output by default.
+    """
+
+    def __init__(self, period: int | None, total: int, stream: TextIO | None = None) -> None:
+        self.stream = stream or sys.stdout
+        self.live = self.stream.isatty()
+        self.prints = every(period, total) | ({0} if period else frozenset()) | {total}
+        self.stops: Collection[int] = self.prints
+        self.begun = time.monotonic()
+        self.recent: deque[tuple[float, int]] = deque([(self.begun, 0)], maxlen=11)
+        self.lined = self.begun
+
+    def __call__(self, step: Step) -> None:
+        now = time.monotonic()
+        self.recent.append((now, step.iteration))
+        if step.iteration in self.prints:
+            if step.iteration:
+                self._line(self._iteration(step, now))
+            for name, value in step.terms._asdict().items():
+                self._line(f"{name + ' loss:':>13s} {value:g}")
+            self.lined = now
+        elif self.live:
+            self._bar(step, now)
+        elif now - self.lined >= 10:
+            self._line(f"{self._iteration(step, now)} total loss: {step.terms.total:g}")
+            self.lined = now
+
+    def close(self) -> None:
+        if self.live:
+            self._write("\r\033[K")
+
+    def _remaining(self, step: Step) -> float:
+        (then, before), (now, index) = self.recent[0], self.recent[-1]
+        return (step.total - index) * (now - then) / (index - before) if index > before else 0.0
+
+    def _iteration(self, step: Step, now: float) -> str:
+        return (
+            f"Iteration {step.iteration:4d}/{step.total:4d} ({hms(now - self.begun)} elapsed, "
+            f"{hms(self._remaining(step))} remaining)"
+        )
+
+    def _bar(self, step: Step, now: float) -> None:
+        width = 24
+        full = width * step.iteration // step.total
+        terms = step.terms
+        text = (
+            f"{step.iteration:5d}/{step.total} {'█' * full}{'░' * (width - full)} "
+            f"{hms(self._remaining(step))} left · loss {terms.total:.3g} "
+            f"(content {terms.content:.2g}, style {terms.style:.2g}, tv {terms.tv:.2g})"
+        )
+        room = shutil.get_terminal_size().columns - 1
+        self._write(f"\r\033[K{text[:room]}")
+
+    def _line(self, text: str) -> None:
+        self._write(f"\r\033[K{text}\n" if self.live else f"{text}\n")
+
+    def _write(self, text: str) -> None:
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:
+            # Whoever read has gone (`| head`); the picture is still wanted.
+            self.stream = Path(os.devnull).open("w")  # noqa: SIM115
+            sys.stdout = self.stream
+
+
+def hms(seconds: float) -> str:
+    """A duration as a person says it: 12 sec, 3 min 5 sec, 2 hr 10 min."""
+    minutes, sec = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} hr {minutes} min"
+    return f"{minutes} min {sec} sec" if minutes else f"{sec} sec"
+
+
+def checkpoint_name(template: str, iteration: int) -> str:
+    """`out_{:05}.jpg` or `out_%05d.jpg` with the iteration; braces are tried before the percent.
+
+    Raises:
+        OptionError: a template that takes no number, or the same name for every number.
+    """
+    try:
+        if re.search(r"\{.*\}", template):
+            name, other = template.format(iteration), template.format(iteration + 1)
+        else:
+            name, other = template % iteration, template % (iteration + 1)
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError) as error:
+        raise OptionError(
+            f"expected one placeholder in --checkpoint-output, such as foo_{{:05}}.jpg or "
+            f"foo_%05d.jpg, got {template!r} ({error}); write %% for a percent sign"
+        ) from error
+    if name == other:
+        raise OptionError(
+            f"expected a placeholder in --checkpoint-output, such as foo_{{:05}}.jpg, "
+            f"got {template!r}: every checkpoint would have the same name"
+        )
+    return name
+
+
+class Checkpoints:
+    """The result so far, written at every so many iterations and at the last.
+
+    Args:
+        template: see `checkpoint_name`.
+        write: takes a path and a Step, and writes its result there.
+    """
+
+    def __init__(
+        self, template: str, period: int, total: int, write: Callable[[str, Step], None]
+    ) -> None:
+        self.template, self.write = template, write
+        self.stops: Collection[int] = every(period, total) | {total}
+
+    def __call__(self, step: Step) -> None:
+        if step.iteration in self.stops:
+            self.write(checkpoint_name(self.template, number(step)), step)
+
+    def close(self) -> None:
+        """Every checkpoint is complete when it is written."""
+
+
+class LossLog:
+    """The losses as a table (`progress.txt`) and a plot (`progress.png`), when the run is over.
+
+    Args:
+        folder: where the two files go.
+        period: iterations between two rows; None for every iteration.
+    """
+
+    def __init__(
+        self, folder: Path, period: int | None, total: int, *, table: bool, plot: bool
+    ) -> None:
+        self.folder, self.table, self.plot = folder, table, plot
+        self.stops: Collection[int] = every(period or 1, total) | {total}
+        self.names: tuple[str, ...] = ()
+        self.rows: list[tuple[float, ...]] = []
+
+    def __call__(self, step: Step) -> None:
+        if step.iteration in self.stops:
+            self.names = step.terms._fields
+            self.rows.append((number(step), *step.terms))
+
+    def close(self) -> None:
+        if not self.rows:
+            return
+        try:
+            if self.table:
+                lines = ["# itr " + " ".join(self.names)]
+                lines += [" ".join(f"{value:.18e}" for value in row) for row in self.rows]
+                (self.folder / "progress.txt").write_text("\n".join(lines) + "\n")
+            if self.plot:
+                self._draw(self.folder / "progress.png")
+        except OSError as error:
+            raise FileError(f"cannot write the losses into {self.folder}: {error}") from error
+
+    def _draw(self, path: Path) -> None:
+        from matplotlib.figure import Figure
+
+        axes = (figure := Figure()).subplots()
+        iterations, *columns = zip(*self.rows, strict=True)
+        for name, values in zip(self.names, columns, strict=True):
+            if any(values):
+                axes.semilogy(iterations, [v or math.nan for v in values], label=name)
+        axes.set(xlabel="iterations", ylabel="loss")
+        axes.legend()
+        figure.savefig(path)
+
+
+class TensorBoard:
+    """Losses at every Step and the picture at some, as TensorBoard event files.
+
+    Args:
+        folder: the log directory.
+        picture: takes a Step, gives its result as float32 `[1, H, W, 3]`, 0-255.
+    """
+
+    def __init__(self, folder: Path, total: int, picture: Callable[[Step], Any]) -> None:
+        import tensorflow as tf
+
+        self.summary = tf.summary
+        self.picture = picture
+        self.writer = tf.summary.create_file_writer(os.fspath(folder))
+        self.pictures = every(max(1, total // 10), total) | {0, total}
+        self.stops: Collection[int] = every(max(1, total // 200), total) | self.pictures
+
+    def __call__(self, step: Step) -> None:
+        with self.writer.as_default(step.iteration):
+            for name, value in step.terms._asdict().items():
+                self.summary.scalar(f"loss/{name}", value)
+            if step.iteration in self.pictures:
+                pixels = np.clip(self.picture(step), 0, 255).round().astype(np.uint8)
+                self.summary.image("picture", pixels)
+
+    def close(self) -> None:
+        self.writer.close()

@@ -1,0 +1,38 @@
+"""Packaging; the tools' settings are in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+HERE = Path(__file__).parent
+VERSION = next(
+    line.split('"')[1]
+    for line in (HERE / "neural_style_tf" / "__init__.py").read_text().splitlines()
+    if line.startswith("__version__")
+)
+
+setup(
+    name="neural-style-tf",
+    version=VERSION,
+    description="Neural style transfer in TensorFlow 2 / Keras: a drop-in, faster neural-style",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.10",
+    packages=["neural_style_tf", "neural_style_tf.commands", "vgg"],
+    package_data={"neural_style_tf": ["py.typed"], "vgg": ["py.typed"]},
+    install_requires=[
+        "tensorflow>=2.16",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "imageio>=2.34",
+        "absl-py>=2.1",
+    ],
+    extras_require={
+        "plot": ["matplotlib"],
+        "tensorboard": ["tensorboard"],
+        "dev": ["pytest>=8", "ruff>=0.8", "mypy>=1.13"],
+    },
+    entry_points={"console_scripts": ["neural-style-tf = neural_style_tf.__main__:console"]},
+)

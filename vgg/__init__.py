@@ -1,0 +1,44 @@
+"""The perceptual network: a file of VGG weights in, a Keras model of named activations out.
+
+Knows nothing of style. The model maps RGB pixels (0-255, `[1, H, W, 3]`, any size) to
+`{layer name: activation}`; see `vgg.network` for the names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vgg.errors import WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    import keras
+
+__all__ = ["WeightsError", "load"]
+
+
+def load(
+    network: str | Path = "auto", pooling: str = "max", layers: Iterable[str] | None = None
+) -> keras.Model:
+    """Find, read and build a network.
+
+    Args:
+        network: a weights file (MatConvNet `.mat`, Keras `.h5`/`.weights.h5`, our `.npz`), or
+            "auto" for the first one found (see `vgg.fetch.find`).
+        pooling: "max" (as VGG was trained) or "avg" (as Gatys et al. 2015 prefer).
+        layers: names of the activations wanted; the model is only as deep as they need. All by
+            default.
+
+    Returns:
+        A Keras model: float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`.
+
+    Raises:
+        WeightsError: no such file, not a VGG, unknown pooling or unknown layer.
+    """
+    from vgg import fetch
+    from vgg.network import build
+    from vgg.weights import read
+
+    return build(read(fetch.find(str(network)).path), pooling=pooling, layers=layers)

@@ -1,0 +1,81 @@
+"""The Keras model: RGB pixels 0-255 -> `{layer name: activation}`.
+
+Layer names are those of Simonyan & Zisserman 2014 as MatConvNet and the style transfer papers use
+them: conv1_1, relu1_1, conv1_2, relu1_2, pool1, …; `conv` is before the rectifier, `relu` after.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+
+import numpy as np
+
+from vgg.errors import WeightsError
+from vgg.weights import Weights
+
+# A user's ~/.keras/keras.json may name another backend; these models live in TensorFlow graphs.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+
+import keras
+
+POOLING = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
+
+
+def build(
+    weights: Weights, *, pooling: str = "max", layers: Iterable[str] | None = None
+) -> keras.Model:
+    """A frozen model that computes the named activations and nothing deeper.
+
+    Args:
+        weights: the convolutions and the mean pixel.
+        pooling: "max" or "avg", 2×2 with stride 2; odd sizes round up, and an average at the
+            border is over the real pixels only.
+        layers: names out of `weights.layers`; all of them by default.
+
+    Returns:
+        float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`, in the network's order.
+
+    Raises:
+        WeightsError: unknown pooling, or a layer that the network lacks.
+    """
+    if pooling not in POOLING:
+        raise WeightsError(f"unknown pooling {pooling!r}: expected {' or '.join(POOLING)}")
+    wanted = set(weights.layers if layers is None else layers)
+    weights.check_layers(wanted)
+
+    pixels = keras.Input((None, None, 3), batch_size=1, name="pixels")
+    current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean")(pixels)
+    outputs: dict[str, keras.KerasTensor] = {}
+    for name in weights.layers:
+        if wanted <= outputs.keys():
+            break
+        if name.startswith("conv"):
+            kernel, bias = weights.convolutions[name]
+            layer = keras.layers.Conv2D(
+                kernel.shape[3],
+                3,
+                padding="same",
+                kernel_initializer=_Given(kernel),
+                bias_initializer=_Given(bias),
+                trainable=False,
+                name=name,
+            )
+        elif name.startswith("relu"):
+            layer = keras.layers.ReLU(name=name)
+        else:
+            layer = POOLING[pooling](2, padding="same", name=name)
+        current = layer(current)
+        if name in wanted:
+            outputs[name] = current
+    return keras.Model(pixels, outputs, name="vgg")
+
+
+class _Given(keras.initializers.Initializer):
+    """Start from the trained array, so that no second copy is ever made at random."""
+
+    def __init__(self, value: np.ndarray) -> None:
+        self.value = value
+
+    def __call__(self, shape: tuple[int, ...], dtype: object = None) -> object:
+        return keras.ops.convert_to_tensor(self.value, dtype)
