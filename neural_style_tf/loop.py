@@ -87,12 +87,11 @@ def stylize(
     _, height, width, _ = content.shape
     scales = _one_each(style_scales, len(styles))
     resized = [
-        resize_style(as_pixels(style), width, scale)
-        for style, scale in zip(styles, scales, strict=True)
+        resize_style(style, width, scale) for style, scale in zip(styles, scales, strict=True)
     ]
     loss = Loss(network, objective)
     targets = loss.targets(content, resized)
-    first = content if initial is None else resize(as_pixels(initial), height, width)
+    first = content if initial is None else resize(initial, height, width)
     noise = schedule.initial_noiseblend
     noise = (0.0 if initial is not None else 1.0) if noise is None else noise
     run = _Loop(loss, targets, schedule)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image  # which imageio reads and writes with
 
 from neural_style_tf.errors import OptionError
 
@@ -36,32 +37,37 @@ def as_pixels(picture: Any) -> tf.Tensor:
     return pixels
 
 
-def resize(pixels: tf.Tensor, height: int, width: int) -> tf.Tensor:
-    """Bicubic (Keys, a = -0.5) with antialiasing: `[1, H, W, 3]` -> `[1, height, width, 3]`."""
+def resize(picture: Any, height: int, width: int) -> tf.Tensor:
+    """A given picture at another size, `[H, W, 3]` or `[1, H, W, 3]` -> `[1, height, width, 3]`.
+
+    Pillow's antialiased bicubic in 8 bits, on the host, as the 2017 program does it: rounding to
+    whole grey levels included, the same pictures make the same losses.
+    """
+    pixels = as_pixels(picture)
     if pixels.shape[1:3] == (height, width):
         return pixels
-    resized = tf.image.resize(pixels, (height, width), "bicubic", antialias=True)
-    # Bicubic overshoots at edges; a picture has no light below black or above white.
-    return tf.clip_by_value(resized, 0.0, 255.0)
+    return as_pixels(_resized(_levels(pixels), height, width))
 
 
 def resize_plane(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     """One channel, such as alpha: uint8 `[H, W]` -> uint8 `[height, width]`."""
-    if plane.shape == (height, width):
-        return plane
-    pixels = tf.cast(plane, tf.float32)[None, ..., None]
-    return np.asarray(tf.round(resize(pixels, height, width)), np.uint8)[0, ..., 0]
+    return plane if plane.shape == (height, width) else _resized(plane, height, width)
 
 
-def resize_to_width(pixels: tf.Tensor, width: int) -> tf.Tensor:
+def _resized(levels: np.ndarray, height: int, width: int) -> np.ndarray:
+    image = Image.fromarray(levels)
+    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def resize_to_width(picture: Any, width: int) -> tf.Tensor:
     """Keep the shape of the picture; the height is rounded down, and at least 1."""
-    _, old_height, old_width, _ = pixels.shape
-    return resize(pixels, max(1, int(old_height / old_width * width)), width)
+    old_height, old_width = np.shape(picture)[-3:-1]
+    return resize(picture, max(1, int(old_height / old_width * width)), width)
 
 
-def resize_style(style: tf.Tensor, content_width: int, scale: float) -> tf.Tensor:
+def resize_style(style: Any, content_width: int, scale: float) -> tf.Tensor:
     """A style at `scale` times the content's width; both sides rounded down, and at least 1."""
-    _, height, width, _ = style.shape
+    height, width = np.shape(style)[-3:-1]
     factor = scale * content_width / width
     return resize(style, max(1, int(height * factor)), max(1, int(width * factor)))
 
@@ -75,12 +81,24 @@ def start(picture: tf.Tensor, noise_blend: float, seed: int) -> tf.Tensor:
     return (1 - noise_blend) * picture + noise_blend * noise
 
 
-def keep_colors(pixels: tf.Tensor, content: tf.Tensor) -> tf.Tensor:
-    """The luma of `pixels` with the chroma of `content`, both `[1, H, W, 3]`.
+def keep_colors(picture: Any, content: Any) -> np.ndarray:
+    """The luma of `picture` with the chroma of `content`, for the eye: not differentiable.
 
-    RGB is luma plus a function of Cb and Cr alone (Rec. 601, full range), so that changing the
-    luma adds the same to each channel.
+    Rec. 601 luma; chroma and the way back are Pillow's 8-bit YCbCr, as in the 2017 program.
+
+    Args:
+        picture: float RGB `[1, H, W, 3]`, clipped here.
+        content: of the same size.
+
+    Returns:
+        float32 RGB `[1, H, W, 3]`, whole grey levels.
     """
-    pixels, content = (tf.clip_by_value(p, 0.0, 255.0) for p in (pixels, content))
-    luma = tf.tensordot(pixels - content, tf.constant(LUMA), 1)  # [1, H, W]
-    return content + luma[..., None]
+    luma = np.clip(np.asarray(picture)[0], 0, 255) @ np.array(LUMA)  # [H, W]
+    _, *chroma = Image.fromarray(_levels(content)).convert("YCbCr").split()
+    y = Image.fromarray(np.round(luma).astype(np.uint8))
+    return np.asarray(Image.merge("YCbCr", (y, *chroma)).convert("RGB"), np.float32)[None]
+
+
+def _levels(pixels: Any) -> np.ndarray:
+    """Whole grey levels: `[1, H, W, 3]` -> uint8 `[H, W, 3]`."""
+    return np.clip(np.round(np.asarray(pixels)[0]), 0, 255).astype(np.uint8)

@@ -108,12 +108,11 @@ def run(options: argparse.Namespace) -> int:
     _explain(job, weights, moved)
 
     from neural_style_tf.loop import stylize
-    from neural_style_tf.pixels import as_pixels, resize_to_width
+    from neural_style_tf.pixels import resize_to_width
     from vgg.network import build
 
-    pixels = as_pixels(content.pixels)
-    if job.inputs.width:
-        pixels = resize_to_width(pixels, job.inputs.width)
+    width = job.inputs.width or content.pixels.shape[2]
+    pixels = resize_to_width(content.pixels, width)
     output = _Output(options.output, job, content, pixels, begun)
     watchers = _watchers(options, job, output)
     steps = stylize(
@@ -178,10 +177,10 @@ class _Output:
         """The result so far: float32 RGB `[1, H, W, 3]`, not clipped."""
         from neural_style_tf.pixels import keep_colors
 
-        pixels = step.result.pixels
+        pixels = step.result.pixels.numpy()
         if self.job.inputs.preserve_colors:
-            pixels = keep_colors(pixels, self.pixels)
-        return pixels.numpy()
+            return keep_colors(pixels, self.pixels)
+        return pixels
 
     def write(self, path: str, step: Step) -> None:
         """Write the result so far with the content's alpha and color profile."""

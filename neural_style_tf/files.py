@@ -1,0 +1,450 @@
+"""Reading and writing pictures, and the settings that made them.
+
+On disk a picture may be grey, CMYK, 16 bits deep, lying on its side, see-through or cut short. All
+of that is settled here: `read` returns upright RGB or raises; only `write` clips and rounds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+import os
+import re
+import secrets
+import shutil
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageCms, ImageFile, PngImagePlugin, TiffImagePlugin
+
+from neural_style_tf.errors import FileError
+
+StrPath: TypeAlias = str | os.PathLike[str]
+
+# A header that promises more pixels is refused before decoding; also Pillow's limit.
+MAX_PIXELS = 178_956_970
+# The extensions that `write` takes, and Pillow's names for the formats.
+FORMATS: Mapping[str, str] = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".webp": "WEBP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+}
+_QUALITY: Mapping[str, dict[str, object]] = {
+    "JPEG": {"quality": 95, "subsampling": "4:4:4"},
+    "WEBP": {"quality": 95},
+    "TIFF": {"compression": "tiff_deflate"},
+}
+
+_KEYWORD = "neural-style-tf"
+_EXPECTED = "expected JPEG, PNG, WebP, TIFF, GIF or BMP"
+_PHOTOMETRIC, _DESCRIPTION, _ORIENTATION = 0x0106, 0x010E, 0x0112  # TIFF and EXIF tags
+# EXIF orientation -> what sets it upright, in this order: transpose, flip rows (y), columns (x).
+_UPRIGHT = {2: "x", 3: "yx", 4: "y", 5: "t", 6: "tx", 7: "tyx", 8: "ty"}
+_MAX_JSON = 2**24  # bytes of a settings file
+_ROOM = 65_000  # bytes of settings inside a picture: a JPEG segment counts its length in 16 bits
+
+_PICTURE = re.compile(
+    rb"(?s)(?P<JPEG>\xff\xd8\xff)|(?P<PNG>\x89PNG\r\n\x1a\n)|(?P<GIF>GIF8[79]a)|(?P<BMP>BM)"
+    rb"|(?P<TIFF>II[*+]\0|MM\0[*+])|(?P<WEBP>RIFF.{4}WEBP)"
+)
+# What people hand over by mistake.
+_STRANGER = re.compile(
+    rb"(?si)(?P<HEIC>.{4}ftyp(hei[cx]|mif1))|(?P<AVIF>.{4}ftypavif)|(?P<Photoshop>8BPS)"
+    rb"|(?P<video>.{4}ftyp|.{8}AVI |\x1aE\xdf\xa3)|(?P<PDF>%PDF)|(?P<ZIP>PK\x03\x04)"
+    rb"|(?P<HTML>\s*<(!doctype )?html)|(?P<SVG>\s*(<\?xml[^>]*>\s*)?<svg)"
+    rb"|(?P<no>\Z)|(?P<text>[^\0-\x08\x0e-\x1f]+\Z)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A decoded picture, upright.
+
+    Attributes:
+      pixels: float32 `[1, H, W, 3]`, RGB, 0-255, finite and contiguous; under full transparency,
+        whatever colour the file stores there.
+      alpha: uint8 `[H, W]`, 255 where opaque; None when nothing is transparent.
+      icc_profile: the embedded colour profile where it describes RGB, else None (taken as sRGB).
+    """
+
+    pixels: npt.NDArray[np.float32]
+    alpha: npt.NDArray[np.uint8] | None = None
+    icc_profile: bytes | None = None
+
+
+def read(path: StrPath) -> Picture:
+    """Reads JPEG, PNG, WebP, TIFF, BMP or the first frame of a GIF, upright by its EXIF.
+
+    16-bit samples keep their precision (v/257). A float TIFF is taken as 0-1 when no sample exceeds
+    1, else as 0-255. CMYK becomes sRGB by its embedded profile, or else by Pillow's plain formula.
+
+    Raises:
+      FileError: whatever is wrong with the file; no other error leaves, for any content. A
+        truncated picture is an error, not a picture that is half grey.
+    """
+    with _reporting("read picture", path):
+        data, kind = _load(path)
+        if kind is not None:
+            with _decoding(kind):
+                return _decode(data, kind)
+        stranger = _STRANGER.match(data[:1000])
+        found = f"{stranger.lastgroup} data" if stranger else "unknown data"
+        raise FileError(f"{_EXPECTED}, got {found}; convert it or name another file")
+
+
+def check_target(path: StrPath, *, overwrite: bool) -> None:
+    """Finds out, before any work is done, whether `write(path, ...)` can succeed; leaves no trace.
+
+    Raises:
+      FileError: the extension is not in `FORMATS`, the folder is missing or not writable, `path` is
+        no plain file, or it exists and `overwrite` is False.
+    """
+    with _reporting("write picture", path):
+        kind, target = _target(path)
+        if not target.parent.is_dir():
+            raise FileError(f"there is no folder {_shown(target.parent)}; create it first")
+        # BMP has no room for settings, so they will be beside it: that file counts too.
+        for file in (target, _sidecar(target)) if kind == "BMP" else (target,):
+            if file.exists() and not (overwrite and file.is_file()):
+                raise FileError(f"{_shown(file)} exists; name another file or pass --overwrite")
+        # Permission bits do not tell of read-only or full disks. This file has no name on Linux,
+        # and elsewhere goes when it is closed.
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+
+
+def write(
+    path: StrPath,
+    pixels: npt.ArrayLike,
+    *,
+    alpha: npt.NDArray[np.uint8] | None = None,
+    icc_profile: bytes | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> None:
+    """Writes a picture, whole or not at all; an existing file is replaced.
+
+    Args:
+      path: its extension chooses the format, see `FORMATS`.
+      pixels: `[1, H, W, 3]` or `[H, W, 3]`, RGB; clipped to 0-255 and rounded here.
+      alpha: uint8 `[H, W]`; kept in PNG, WebP and TIFF, dropped elsewhere.
+      icc_profile: kept in PNG, JPEG, WebP and TIFF, dropped elsewhere.
+      settings: JSON inside the picture: PNG text "neural-style-tf", JPEG and GIF comment, TIFF and
+        WebP image description. Where there is no room (BMP), in the file `<path>.json`.
+
+    Raises:
+      FileError: wrong shapes, pixels that are not finite, settings that JSON cannot hold, a picture
+        too large for its format, or a disk that refuses. The target is then as it was before.
+    """
+    with _reporting("write picture", path):
+        kind, target = _target(path)
+        samples = _quantise(pixels)  # [H, W, 3]
+        if alpha is not None and kind in ("PNG", "WEBP", "TIFF"):
+            wanted = (np.dtype(np.uint8), samples.shape[:2])
+            if (alpha.dtype, alpha.shape) != wanted:
+                raise FileError(f"expected alpha {wanted}, got {(alpha.dtype, alpha.shape)}")
+            samples = np.dstack([samples, alpha])  # [H, W, 4]
+        try:  # ASCII on one line, which the text field of every format can hold
+            text = None if settings is None else json.dumps(dict(settings), allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise FileError(f"expected settings that JSON can hold: {error}") from error
+        if text is None or (kind != "BMP" and len(text) < _ROOM):
+            _replace({target: _encode(samples, kind, icc_profile, text)})
+        else:
+            # The picture last: once it is there, all is there.
+            picture = _encode(samples, kind, icc_profile, None)
+            _replace({_sidecar(target): text.encode("ascii"), target: picture})
+
+
+def read_settings(path: StrPath) -> dict[str, object]:
+    """Reads settings from a JSON file, or from a picture that `write` gave settings to.
+
+    Raises:
+      FileError: no such file, a picture without settings, bad JSON, or JSON that is no object.
+    """
+    with _reporting("read settings", path):
+        data, kind = _load(path)
+        if kind is None:
+            return _from_json(data)
+        # A comment may well be another program's prose: then it is as if there were none.
+        with suppress(FileError):
+            return _from_json(_embedded(data, kind))
+        sidecar = _sidecar(_checked(path))
+        if not sidecar.exists():
+            raise FileError(f"expected settings in it or in {_shown(sidecar)}; name a JSON file")
+    return read_settings(sidecar)
+
+
+@contextmanager
+def _reporting(action: str, path: StrPath) -> Iterator[None]:
+    """Completes an error's message with what was being done to which file."""
+    try:
+        yield
+    except (FileError, OSError) as error:
+        reason = str(error)
+        if isinstance(error, OSError):
+            reason = f"{error.strerror or error}; check the disk and the permissions"
+        reason = " ".join(reason.split())
+        raise FileError(f"cannot {action} {_shown(path)}: {reason}") from error
+
+
+@contextmanager
+def _decoding(kind: str) -> Iterator[None]:
+    """Turns whatever a decoder throws at bad bytes into a FileError, and keeps it quiet."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except FileError:
+        raise
+    except MemoryError as error:
+        raise FileError("there is not enough memory to decode it; make it smaller") from error
+    except Exception as error:  # Pillow lets nearly every kind out, even SyntaxError
+        raise FileError(f"{_EXPECTED}, got a truncated, damaged or odd {kind}; redo it") from error
+
+
+def _shown(path: StrPath) -> str:
+    """The path as it can stand in a one-line message on any terminal."""
+    name = os.fsdecode(path)
+    return name if name and name.isprintable() else ascii(name)
+
+
+def _checked(path: StrPath) -> Path:
+    name = os.fsdecode(path)
+    if not name or "\0" in name:
+        raise FileError("expected a file name, got an empty one or one with a zero byte")
+    return Path(name)
+
+
+def _sidecar(path: Path) -> Path:
+    return path.with_name(path.name + ".json")
+
+
+def _target(path: StrPath) -> tuple[str, Path]:
+    """The format that the extension asks for, and the file to write, behind any symbolic links."""
+    named = _checked(path)
+    if named.is_dir() or os.fsdecode(path).endswith((os.sep, "/")):
+        raise FileError("expected a file name, got a folder; add a name such as result.png")
+    kind = FORMATS.get(named.suffix.lower())
+    if kind is None:
+        found = _shown(named.suffix or "none")
+        raise FileError(f"expected an extension of {', '.join(FORMATS)}, got {found}; rename it")
+    return kind, Path(os.path.realpath(named))
+
+
+def _load(path: StrPath) -> tuple[bytes, str | None]:
+    """All bytes of a picture and its format; of anything else only the start, and None."""
+    file = _checked(path)
+    if file.is_dir():
+        raise FileError("expected a file, got a folder; name a file inside it")
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(_MAX_JSON)
+            picture = _PICTURE.match(head)
+            return (head + stream.read(), picture.lastgroup) if picture else (head, None)
+    except FileNotFoundError:
+        raise FileError(f"there is no such file; {_hint(file)}") from None
+
+
+def _hint(missing: Path) -> str:
+    """What the user may have meant by a file that is not there."""
+    if not missing.parent.is_dir():
+        return f"nor is there a folder {_shown(missing.parent)}"
+    # difflib is too slow for folders of a million files.
+    names = [entry.name for entry in itertools.islice(missing.parent.iterdir(), 10_000)]
+    folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(missing.name.casefold(), folded, n=1)
+    return f"did you mean {_shown(folded[close[0]])}?" if close else "check the name"
+
+
+def _open(data: bytes, kind: str) -> ImageFile.ImageFile:
+    """Reads the header only; the format is fixed, so that no other decoder meets the bytes."""
+    with suppress(Image.DecompressionBombError):
+        image = Image.open(BytesIO(data), formats=(kind,))
+        if 1 <= image.width * image.height <= MAX_PIXELS:
+            return image
+    raise FileError(f"expected 1 to {MAX_PIXELS:,} pixels, got none or more; resize it")
+
+
+def _decode(data: bytes, kind: str) -> Picture:
+    image = _open(data, kind)
+    # How the samples lie in the file, in Pillow's words, where its decoder says so.
+    args = image.tile[0].args if image.tile else ""
+    rawmode = str(args[0] if isinstance(args, tuple) and args else args)
+    image.load()
+    profile = image.info.get("icc_profile")
+    space = profile[16:20] if isinstance(profile, bytes) and profile[36:40] == b"acsp" else b""
+    key = image.info.get("transparency")  # the colour that stands for "transparent", if one does
+    if re.fullmatch(r"RGB[AX]?;16[BLN]", rawmode):
+        samples, white = _deep_colour(image, rawmode, _open(data, kind)), 65535.0
+    elif image.mode.startswith(("I", "F")):
+        samples, white = _deep_grey(image, rawmode)
+    else:
+        white = 255.0
+        samples = np.asarray(_bytes_a_sample(image, profile if space == b"CMYK" else None))
+        # Pillow widens the samples of a PNG with 2 or 4 bits, but not the key to them.
+        key = key * {"L;2": 85, "L;4": 17}.get(rawmode, 1) if isinstance(key, int) else key
+
+    samples = np.atleast_3d(samples)  # [H, W, 1 to 4]
+    scale = np.float32(white / 255)
+    alpha = None
+    if samples.shape[2] in (2, 4):
+        alpha = np.rint(samples[..., -1] / scale).astype(np.uint8)
+        samples = samples[..., :-1]
+    elif key is not None:
+        alpha = np.where((samples == np.asarray(key)).all(axis=-1), 0, 255).astype(np.uint8)
+    pixels = np.broadcast_to(samples / scale, (*samples.shape[:2], 3)).astype(
+        np.float32, copy=False
+    )
+
+    turn = ""
+    # Damaged EXIF is no reason to refuse the pixels. A TIFF has been turned by Pillow already.
+    with suppress(Exception):
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1), "")
+    return Picture(
+        pixels=_upright(pixels, turn)[None],  # [1, H, W, 3]
+        alpha=None if alpha is None or alpha.min() == 255 else _upright(alpha, turn),
+        icc_profile=profile if space == b"RGB " and image.mode != "LAB" else None,
+    )
+
+
+def _deep_colour(image: Image.Image, rawmode: str, again: ImageFile.ImageFile) -> npt.NDArray:
+    """Colour of 16 bits a channel, `[H, W, 3 or 4]`; `again` is the same picture, not yet decoded.
+
+    Pillow keeps one byte of each such sample, the high one. Told that the file has the other byte
+    order, it keeps the low one.
+    """
+    big = rawmode[-1] == "B" or (rawmode[-1] == "N" and sys.byteorder == "big")
+    other = rawmode[:-1] + ("L" if big else "B")
+    for i, tile in enumerate(again.tile):
+        args = (other, *tile.args[1:]) if isinstance(tile.args, tuple) else other
+        again.tile[i] = tile._replace(args=args)
+    return np.asarray(image).astype(np.uint16) << 8 | np.asarray(again)
+
+
+def _deep_grey(image: Image.Image, rawmode: str) -> tuple[npt.NDArray, float]:
+    """Grey of 12 or 16 bits or of floats, `[H, W]`, and the value of white."""
+    samples, white = np.asarray(image), 4095.0 if rawmode == "I;12" else 65535.0
+    if image.mode == "F":
+        low, high = samples.min(), samples.max()
+        if not (low >= 0 and high <= 255):  # so that NaN is refused as well
+            raise FileError(f"expected samples in 0-1 or 0-255, got {low:g} to {high:g}; scale it")
+        return samples * np.float32(255) if high <= 1 else samples, 255.0
+    if not image.mode.startswith("I;16"):
+        raise FileError("expected 8 or 16 bits a sample, got signed or 32-bit integers; convert it")
+    if isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
+        samples = white - samples  # white is zero, which Pillow minds for 8 bits only
+    return samples, white
+
+
+def _bytes_a_sample(image: Image.Image, cmyk: bytes | None) -> Image.Image:
+    """The picture as L, RGB or RGBA, 8 bits a sample; `cmyk` is its profile if that is of CMYK."""
+    if image.mode == "CMYK" and cmyk is not None:
+        # A profile that cannot be used is no reason to refuse the picture.
+        with suppress(ImageCms.PyCMSError, OSError):
+            source = ImageCms.ImageCmsProfile(BytesIO(cmyk))
+            srgb = ImageCms.createProfile("sRGB")
+            image = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
+    if image.mode in ("1", "L"):
+        return image.convert("L")
+    if image.mode == "La":  # premultiplied grey has no direct way to RGBA
+        image = image.convert("LA")
+    see_through = image.mode not in ("L", "RGB") and image.has_transparency_data
+    return image.convert("RGBA" if see_through else "RGB")
+
+
+def _upright(array: npt.NDArray, turn: str) -> npt.NDArray:
+    """Applies an entry of `_UPRIGHT` to `[H, W]` or `[H, W, C]`."""
+    array = array.swapaxes(0, 1) if "t" in turn else array
+    return np.ascontiguousarray(array[:: -1 if "y" in turn else 1, :: -1 if "x" in turn else 1])
+
+
+def _quantise(pixels: npt.ArrayLike) -> npt.NDArray[np.uint8]:
+    """`[1, H, W, 3]` or `[H, W, 3]` of any range -> uint8 `[H, W, 3]`."""
+    array = np.asarray(pixels)
+    shape = list(array.shape)
+    if not (len(shape) in (3, 4) and shape[-1] == 3 and array.size and shape[:-3] in ([], [1])):
+        raise FileError(f"expected pixels of shape [1, H, W, 3] or [H, W, 3], got {shape}")
+    array = array.reshape(shape[-3:]).astype(np.float32)
+    if not np.isfinite(array).all():
+        raise FileError("expected finite pixels, got NaN or infinity; try a lower learning rate")
+    return np.rint(array.clip(0, 255)).astype(np.uint8)
+
+
+def _encode(samples: npt.NDArray, kind: str, icc_profile: bytes | None, text: str | None) -> bytes:
+    """The bytes of the whole file; in memory, so that an encoder that fails leaves no file."""
+    options = dict(_QUALITY.get(kind, {}))
+    if icc_profile is not None and kind not in ("BMP", "GIF"):
+        options["icc_profile"] = icc_profile
+    if text is not None and kind == "PNG":
+        options["pnginfo"] = chunks = PngImagePlugin.PngInfo()
+        chunks.add_text(_KEYWORD, text)
+    elif text is not None and kind in ("JPEG", "GIF"):
+        options["comment"] = text.encode("ascii")
+    elif text is not None:
+        options["exif"] = exif = Image.Exif()
+        exif[_DESCRIPTION] = text
+    buffer = BytesIO()
+    try:
+        Image.fromarray(samples).save(buffer, kind, **options)
+    except Exception as error:
+        size = f"{samples.shape[1]}×{samples.shape[0]}"
+        raise FileError(f"the {kind} encoder refused {size} pixels ({error}); try .png") from error
+    return buffer.getvalue()
+
+
+def _replace(files: Mapping[Path, bytes]) -> None:
+    """Writes all files or none: each to a temporary neighbour, on the disk, then renamed."""
+    # Names of their own, so that a target with the longest of names has a neighbour too.
+    staged = {f.with_name(f".{_KEYWORD}-{secrets.token_hex(8)}.tmp"): f for f in files}
+    try:
+        for temporary, target in staged.items():
+            # Unlike tempfile, plain open leaves the permissions to the umask.
+            with temporary.open("xb") as stream:
+                stream.write(files[target])
+                stream.flush()
+                os.fsync(stream.fileno())
+            if target.exists():
+                shutil.copymode(target, temporary)
+        for temporary, target in staged.items():
+            temporary.replace(target)
+    finally:
+        # On KeyboardInterrupt too. A temporary file that was renamed is not there any more.
+        for temporary in staged:
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _from_json(text: bytes | str) -> dict[str, object]:
+    try:
+        value = json.loads(text) if len(text) < _MAX_JSON else None
+    except (ValueError, RecursionError) as error:
+        raise FileError(f"expected JSON, got an error: {error}; correct the file") from error
+    if not isinstance(value, dict):
+        raise FileError("expected a JSON object such as {...}, got something else; correct it")
+    return value
+
+
+def _embedded(data: bytes, kind: str) -> bytes | str:
+    """The text in a picture where `write` puts settings; empty if there is none."""
+    with _decoding(kind):
+        image = _open(data, kind)
+        if isinstance(image, PngImagePlugin.PngImageFile):
+            return image.text.get(_KEYWORD, "")
+        if kind in ("JPEG", "GIF"):
+            return image.info.get("comment", b"")
+        return str(image.getexif().get(_DESCRIPTION, ""))

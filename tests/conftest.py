@@ -1,0 +1,55 @@
+"""What many tests share: the tiny network as a file and as a model, and pictures."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from neural_style_tf import Objective
+from tests import tiny
+
+
+@pytest.fixture(scope="session")
+def network_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny VGG-19 in MatConvNet's 2018 layout."""
+    path = tmp_path_factory.mktemp("network") / "tiny.mat"
+    tiny.write_mat(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def network(network_file: Path) -> Any:
+    """The tiny VGG-19 with every layer."""
+    import vgg
+
+    return vgg.load(network_file)
+
+
+@pytest.fixture(scope="session")
+def shallow(network_file: Path) -> Any:
+    """The tiny VGG-19 as deep as the default objective needs."""
+    import vgg
+
+    return vgg.load(network_file, layers=Objective().layers)
+
+
+@pytest.fixture(scope="session")
+def content() -> npt.NDArray[np.uint8]:
+    return tiny.picture(48, 64, 1)
+
+
+@pytest.fixture(scope="session")
+def style() -> npt.NDArray[np.uint8]:
+    return tiny.picture(40, 56, 2)
+
+
+@pytest.fixture(scope="session")
+def other_style() -> npt.NDArray[np.uint8]:
+    return tiny.picture(60, 50, 3)

@@ -1,0 +1,157 @@
+"""The loop: which Steps come, what they hold, and how a run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from neural_style_tf import Objective, Schedule, stylize, stylize_image
+from neural_style_tf.errors import DivergedError, OptionError
+from neural_style_tf.losses import Loss
+from neural_style_tf.pixels import as_pixels, resize_style
+from tests import tiny
+
+Picture = npt.NDArray[np.uint8]
+
+
+def test_steps_come_at_the_stops_and_at_the_end(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    steps = list(
+        stylize(
+            shallow, content, [style], schedule=Schedule(iterations=12), stops=(3, 7, 99),
+            heartbeat=1e9,
+        )  # fmt: skip
+    )
+    seen = [step.iteration for step in steps]
+    assert seen[0] == 0
+    assert {3, 7, 12} <= set(seen)
+    assert seen == sorted(set(seen))
+    assert all(step.total == 12 and step.size == (48, 64) for step in steps)
+
+
+def test_terms_belong_to_the_pixels_beside_them(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    loss = Loss(shallow, Objective())
+    targets = loss.targets(as_pixels(content), [resize_style(style, 64, 1.0)])
+    for step in stylize(shallow, content, [style], schedule=Schedule(iterations=4), stops=range(4)):
+        again = loss(step.pixels, targets)
+        assert step.terms == pytest.approx([float(term) for term in again], rel=1e-5)
+
+
+def test_the_number_of_steps_between_changes_nothing(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    schedule = Schedule(iterations=9)
+    one_by_one = stylize_image(shallow, content, [style], schedule=schedule, stops=range(9))
+    at_once = stylize_image(shallow, content, [style], schedule=schedule, heartbeat=1e9)
+    assert np.abs(one_by_one - at_once).max() < 0.01
+
+
+def test_the_best_iteration_is_kept_unless_the_last_is_asked_for(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    wild: dict[str, Any] = {"iterations": 12, "learning_rate": 120.0}  # overshoots for sure
+    steps = list(
+        stylize(shallow, content, [style], schedule=Schedule(**wild), stops=range(12),
+                initial=content)  # fmt: skip
+    )
+    best = min(steps, key=lambda step: step.terms.total)
+    assert best.iteration != 12
+    assert steps[-1].result.iteration == best.iteration
+    assert steps[-1].result.loss == pytest.approx(best.terms.total)
+    assert (steps[-1].result.pixels == best.pixels).numpy().all()
+    *_, last = stylize(
+        shallow, content, [style], schedule=Schedule(keep="last", **wild), initial=content
+    )
+    assert last.result.iteration == 12
+    assert (last.result.pixels == last.pixels).numpy().all()
+
+
+def test_the_start_is_what_was_asked_for(shallow: Any, content: Picture, style: Picture) -> None:
+    other = tiny.picture(30, 30, 9)
+
+    def first(**arguments: Any) -> Any:
+        blend = arguments.pop("blend", None)
+        schedule = Schedule(iterations=1, initial_noiseblend=blend)
+        step = next(stylize(shallow, content, [style], schedule=schedule, **arguments))
+        return step.pixels[0].numpy()
+
+    assert first().std() < 10  # noise about the mean color
+    assert (first(blend=0) == content).all()
+    assert first(initial=other).shape == content.shape
+    assert (first(initial=content) == content).all()
+    assert first(initial=content, blend=0.5) == pytest.approx(
+        (first() + content.astype(np.float32)) / 2, abs=1e-3
+    )
+
+
+def test_the_loss_falls(shallow: Any, content: Picture, style: Picture) -> None:
+    steps = list(stylize(shallow, content, [style], schedule=Schedule(iterations=60)))
+    assert steps[-1].result.loss < 0.2 * steps[0].terms.total
+
+
+def test_a_picture_comes_back_in_range(shallow: Any, content: Picture, style: Picture) -> None:
+    picture = stylize_image(shallow, content, [style], schedule=Schedule(iterations=5))
+    assert picture.shape == (48, 64, 3)
+    assert picture.dtype == np.float32
+    assert 0 <= picture.min() <= picture.max() <= 255
+
+
+class Exploding:
+    """A network whose features are NaN from the n-th call on (content, style, start, steps …)."""
+
+    def __init__(self, network: Any, call: int) -> None:
+        self.network, self.call, self.calls = network, call, tf.Variable(0)
+
+    def __call__(self, pixels: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        now = self.calls.assign_add(1)
+        factor = tf.where(now < self.call, 1.0, np.nan)
+        return {name: factor * value for name, value in self.network(pixels).items()}
+
+
+def test_infinity_stops_the_run_with_the_last_finite_picture(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    seen = []
+    with pytest.raises(DivergedError, match=r"at iteration 8: .* learning rate \(20\)"):
+        for step in stylize(
+            Exploding(shallow, 3 + 8),
+            content,
+            [style],
+            schedule=Schedule(iterations=200, learning_rate=20),
+            heartbeat=1e9,
+        ):
+            seen.append(step)
+    last = seen[-1]
+    assert last.iteration == 7
+    assert np.isfinite(last.pixels).all()
+    assert np.isfinite(last.terms).all()
+
+
+def test_a_first_picture_without_a_finite_loss_is_an_error_at_once(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    with pytest.raises(DivergedError, match="the loss of the first picture is nan"):
+        next(stylize(Exploding(shallow, 3), content, [style]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"style_scales": (1.0, 2.0)}, r"one style scale for each of 1 style\(s\), got 2"),
+        ({"style_scales": (0.0,)}, "must be a finite number above 0, got 0"),
+        ({"objective": Objective(style_blend_weights=(1, 2))}, "blend weight for each of 1"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(
+    shallow: Any, content: Picture, style: Picture, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(OptionError, match=message):
+        next(stylize(shallow, content, [style], **arguments))

@@ -1,0 +1,159 @@
+"""The loss and its gradient against independent float64 NumPy, and each preset against its text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from neural_style_tf.errors import OptionError
+from neural_style_tf.losses import Loss, gram
+from neural_style_tf.objective import PRESETS, Objective
+from neural_style_tf.pixels import as_pixels
+from tests import reference, tiny
+
+Picture = npt.NDArray[np.uint8]
+
+
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+@pytest.mark.parametrize("size", [(48, 64), (37, 45)])
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Objective(),
+        Objective(
+            content_layers={"relu4_2": 0.3, "relu5_2": 0.7},
+            style_layers={"relu1_1": 1, "relu3_1": 0.2, "relu5_1": 0.04},
+            style_blend_weights=(8, 2),
+        ),
+    ],
+    ids=["default", "blends"],
+)
+def test_loss_and_gradient_agree_with_float64(
+    network_file: Any, pooling: str, size: tuple[int, int], objective: Objective, style: Picture
+) -> None:
+    import vgg
+
+    content, start = tiny.picture(*size, 1), tiny.picture(*size, 5) * np.float32(0.9) + 7
+    styles = [style, tiny.picture(33, 41, 3)][: len(objective.style_blend_weights) or 1]
+    loss = Loss(vgg.load(network_file, pooling, objective.layers), objective)
+    targets = loss.targets(as_pixels(content), [as_pixels(each) for each in styles])
+    terms, gradient = loss.value_and_gradient(as_pixels(start), targets)
+
+    expected, slope = reference.losses_and_gradient(
+        tiny.weights(),
+        start,
+        content,
+        styles,
+        content_layers=objective.shares("content"),
+        style_layers=objective.shares("style"),
+        content_weight=objective.content_weight,
+        style_weight=objective.style_weight,
+        tv_weight=objective.tv_weight,
+        blend=objective.blend(len(styles)),
+        pooling=pooling,
+    )
+    for name, value in expected.items():
+        assert getattr(terms, name).numpy() == pytest.approx(value, rel=2e-5), name
+    assert np.linalg.norm(gradient[0] - slope) <= 2e-4 * np.linalg.norm(slope)
+
+
+def test_gradient_is_the_slope_of_the_loss(shallow: Any, content: Picture, style: Picture) -> None:
+    """Central differences along a direction, in the program itself, graph and eager alike."""
+    loss = Loss(shallow, Objective())
+    targets = loss.targets(as_pixels(content), [as_pixels(style)])
+    start = as_pixels(tiny.picture(48, 64, 5))
+    _, gradient = tf.function(loss.value_and_gradient)(start, targets)
+    direction = gradient / tf.norm(gradient)
+    ahead, behind = (loss(start + h * direction, targets).total for h in (0.5, -0.5))
+    assert float(ahead - behind) == pytest.approx(float(tf.norm(gradient)), rel=1e-2)
+
+
+def test_blended_styles_cost_the_sum_of_their_losses(
+    shallow: Any, content: Picture, style: Picture, other_style: Picture
+) -> None:
+    """One comparison with the blend and a constant is Σ b_s·|G − A_s|², not |G − Σ b_s·A_s|²."""
+    pixels = as_pixels(tiny.picture(48, 64, 5))
+
+    def style_loss(styles: list[Picture], weights: tuple[float, ...] = ()) -> float:
+        loss = Loss(shallow, Objective(style_blend_weights=weights))
+        targets = loss.targets(as_pixels(content), [as_pixels(each) for each in styles])
+        return float(loss(pixels, targets).style)
+
+    apart = 0.8 * style_loss([style]) + 0.2 * style_loss([other_style])
+    assert style_loss([style, other_style], (0.8, 0.2)) == pytest.approx(apart, rel=1e-5)
+    assert style_loss([style, style]) == pytest.approx(style_loss([style]), rel=1e-5)
+
+
+def test_gram_norms() -> None:
+    features = np.random.default_rng(0).normal(size=(1, 5, 7, 3)).astype(np.float32)
+    flat = features.reshape(-1, 3).astype(np.float64)
+    raw = flat.T @ flat
+    for norm, divisor in (("hwc", 5 * 7 * 3), ("hw", 5 * 7), ("2hwc", 2 * 5 * 7 * 3)):
+        assert gram(tf.constant(features), norm).numpy() == pytest.approx(raw / divisor, rel=1e-5)
+
+
+def _literal(name: str, f: dict[str, Any], p: dict[str, Any], a: dict[str, Any]) -> float:
+    """Each recipe's formula, written out from its text; f, p, a are features of one size."""
+    objective = PRESETS[name].objective
+    (deep,) = objective.content_layers
+
+    def flat(x: Any) -> Any:
+        return x.reshape(-1, x.shape[-1])
+
+    difference = f[deep] - p[deep]
+    total = 0.0
+    for layer in objective.style_layers:
+        x, y = flat(f[layer]), flat(a[layer])
+        m, n = x.shape
+        if name.startswith("gatys2015"):
+            # E = 1/(4N²M²)·Σ(G − A)², w = 1/5, α/β = 1e-3
+            total += 1e3 / 5 * np.sum((x.T @ x - y.T @ y) ** 2) / (4 * n**2 * m**2)
+        elif name == "johnson2016":
+            # ‖G − A‖²_F with G = FᵀF/(C·H·W), λ = 5
+            total += 5 * np.sum((x.T @ x / (m * n) - y.T @ y / (m * n)) ** 2)
+        else:
+            # ‖G − A‖² with G = FᵀF/(2·H·W·C)
+            total += np.sum((x.T @ x / (2 * m * n) - y.T @ y / (2 * m * n)) ** 2)
+    if name.startswith("gatys2015"):
+        return float(np.sum(difference**2) / 2 + total)
+    if name == "johnson2016":
+        return float(np.mean(difference**2) + total)
+    return float(np.sqrt(np.sum(difference**2)) / 2 + total)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "athalye2015"])
+def test_presets_are_what_their_texts_say(network: Any, name: str) -> None:
+    pictures = [tiny.picture(48, 64, seed) for seed in (5, 1, 2)]  # start, content, style
+    objective = PRESETS[name].objective
+    loss = Loss(network, objective)
+    start, content, style = map(as_pixels, pictures)
+    terms = loss(start, loss.targets(content, [style]))
+    f, p, a = (
+        reference.features(tiny.weights(), each, objective.layers, "max") for each in pictures
+    )
+    assert float(terms.total) == pytest.approx(_literal(name, f, p, a), rel=2e-5)
+
+
+def test_the_unsquared_norm_has_a_gradient_at_the_content_itself(
+    network: Any, content: Picture, style: Picture
+) -> None:
+    loss = Loss(network, PRESETS["vgg16-all"].objective)
+    pixels = as_pixels(content)
+    _, gradient = loss.value_and_gradient(pixels, loss.targets(pixels, [as_pixels(style)]))
+    assert np.isfinite(gradient).all()
+
+
+def test_terms_that_are_not_wanted_are_zero(shallow: Any, content: Picture) -> None:
+    loss = Loss(shallow, Objective(style_weight=0, tv_weight=0))
+    terms = loss(as_pixels(tiny.picture(48, 64, 5)), loss.targets(as_pixels(content), []))
+    assert (float(terms.style), float(terms.tv)) == (0, 0)
+    assert float(terms.total) == float(terms.content) > 0
+
+
+def test_styles_are_needed_where_style_is(shallow: Any, content: Picture) -> None:
+    with pytest.raises(OptionError, match="at least one style picture, got none"):
+        Loss(shallow, Objective()).targets(as_pixels(content), [])
