@@ -294,10 +294,10 @@ def _decode(data: bytes, kind: str) -> Picture:
     elif image.mode.startswith(("I", "F")):
         samples, white = _deep_grey(image, rawmode)
     else:
-        white = 255.0
-        samples = np.asarray(_bytes_a_sample(image, profile if space == b"CMYK" else None))
-        # Pillow widens the samples of a PNG with 2 or 4 bits, but not the key to them.
-        key = key * {"L;2": 85, "L;4": 17}.get(rawmode, 1) if isinstance(key, int) else key
+        samples, white = np.asarray(_bytes_a_sample(image, profile, space)), 255.0
+        # Pillow widens the samples of a PNG with few bits, but not always the key to them.
+        if isinstance(key, int):
+            key = min(key * {"1": 255, "L;2": 85, "L;4": 17}.get(rawmode, 1), 255)
 
     samples = np.atleast_3d(samples)  # [H, W, 1 to 4]
     scale = np.float32(white / 255)
@@ -351,12 +351,12 @@ def _deep_grey(image: Image.Image, rawmode: str) -> tuple[npt.NDArray, float]:
     return samples, white
 
 
-def _bytes_a_sample(image: Image.Image, cmyk: bytes | None) -> Image.Image:
-    """The picture as L, RGB or RGBA, 8 bits a sample; `cmyk` is its profile if that is of CMYK."""
-    if image.mode == "CMYK" and cmyk is not None:
+def _bytes_a_sample(image: Image.Image, profile: bytes, space: bytes) -> Image.Image:
+    """The picture as L, RGB or RGBA, 8 bits a sample; `profile` is its own, of the colour space."""
+    if image.mode == "CMYK" and space == b"CMYK":
         # A profile that cannot be used is no reason to refuse the picture.
         with suppress(ImageCms.PyCMSError, OSError):
-            source = ImageCms.ImageCmsProfile(BytesIO(cmyk))
+            source = ImageCms.ImageCmsProfile(BytesIO(profile))
             srgb = ImageCms.createProfile("sRGB")
             image = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
     if image.mode in ("1", "L"):

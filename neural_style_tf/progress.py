@@ -6,6 +6,7 @@ wants one; it may be given others.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import re
@@ -117,9 +118,10 @@ class Terminal:
             self.stream.write(text)
             self.stream.flush()
         except BrokenPipeError:
-            # Whoever read has gone (`| head`); the picture is still wanted.
-            self.stream = Path(os.devnull).open("w")  # noqa: SIM115
-            sys.stdout = self.stream
+            # Whoever read has gone (`| head`), but the picture is still wanted; what is written
+            # from now on, at exit too, goes nowhere.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 def hms(seconds: float) -> str:

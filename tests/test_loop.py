@@ -24,9 +24,13 @@ def test_steps_come_at_the_stops_and_at_the_end(
 ) -> None:
     steps = list(
         stylize(
-            shallow, content, [style], schedule=Schedule(iterations=12), stops=(3, 7, 99),
+            shallow,
+            content,
+            [style],
+            schedule=Schedule(iterations=12),
+            stops=(3, 7, 99),
             heartbeat=1e9,
-        )  # fmt: skip
+        )
     )
     seen = [step.iteration for step in steps]
     assert seen[0] == 0
@@ -59,8 +63,9 @@ def test_the_best_iteration_is_kept_unless_the_last_is_asked_for(
 ) -> None:
     wild: dict[str, Any] = {"iterations": 12, "learning_rate": 120.0}  # overshoots for sure
     steps = list(
-        stylize(shallow, content, [style], schedule=Schedule(**wild), stops=range(12),
-                initial=content)  # fmt: skip
+        stylize(
+            shallow, content, [style], schedule=Schedule(**wild), stops=range(12), initial=content
+        )
     )
     best = min(steps, key=lambda step: step.terms.total)
     assert best.iteration != 12

@@ -49,9 +49,7 @@ def test_layers_without_weight_are_not_computed() -> None:
 
 
 def test_shares_and_blends_sum_to_one() -> None:
-    objective = Objective(
-        style_layers={"relu1_1": 3, "relu2_1": 1}, style_blend_weights=(8, 2)
-    )
+    objective = Objective(style_layers={"relu1_1": 3, "relu2_1": 1}, style_blend_weights=(8, 2))
     assert objective.shares("style") == {"relu1_1": 0.75, "relu2_1": 0.25}
     assert objective.blend(2) == (0.8, 0.2)
     assert Objective().blend(4) == (0.25,) * 4

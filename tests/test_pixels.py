@@ -61,7 +61,7 @@ def test_kept_colors_are_the_luma_of_one_and_the_chroma_of_the_other() -> None:
     result, content = tiny.picture(40, 50, 1), tiny.picture(40, 50, 2)
     kept = pixels.keep_colors(pixels.as_pixels(result), pixels.as_pixels(content))
     assert kept.shape == (1, 40, 50, 3)
-    inside = ((kept > 0) & (kept < 255)).all(-1)[0]  # elsewhere a channel had to be clipped
+    inside = np.all((kept > 0) & (kept < 255), -1)[0]  # elsewhere a channel had to be clipped
     assert inside.mean() > 0.5
     luma = kept[0] @ pixels.LUMA - result @ np.array(pixels.LUMA)
     assert np.abs(luma[inside]).max() <= 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,7 @@ def _explain(job: Job, weights: Weights, moved: dict[str, str]) -> None:
 class _Output:
     """The watcher that writes the picture when the run is over, however it ended."""
 
-    stops: frozenset[int] = frozenset()
+    stops: Collection[int] = ()
 
     def __init__(
         self, path: str, job: Job, content: files.Picture, pixels: Any, begun: float

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# Set up once in .venv, then: no arguments, stylize the example; `test`, run the tests; anything
+# else goes to the program (`./run.sh --help`).
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+venv=${NEURAL_STYLE_VENV:-$here/.venv}
+
+fail() { printf 'error: %s\n' "$*" >&2; exit 2; }
+
+# Sets up for running, or with $1 = dev for testing; at once when that has been done already.
+set_up() {
+    local extra=${1:+[$1]} stamp="$venv/.installed${1:+-$1}"
+    if [[ -e $stamp && $stamp -nt $here/setup.py && $stamp -nt $here/pyproject.toml ]]; then
+        return
+    fi
+    local python=${PYTHON:-python3}
+    command -v "$python" >/dev/null || fail "expected Python 3.10 or newer, found no $python: install it, or set PYTHON"
+    "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
+        fail "expected Python 3.10 or newer, got $("$python" --version 2>&1): install it, or set PYTHON"
+    if [[ ! -x $venv/bin/python ]]; then
+        "$python" -m venv "$venv" ||
+            fail "could not make a virtual environment in $venv (on Debian or Ubuntu: apt install python3-venv)"
+    fi
+    echo "Setting up in $venv (once; TensorFlow is a large download) …" >&2
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$here$extra" ||
+        fail "the packages could not be installed: see above; run this again to go on"
+    touch "$stamp"
+}
+
+case ${1-} in
+    test)
+        set_up dev
+        shift
+        cd "$here"
+        exec "$venv/bin/python" -m pytest "$@"
+        ;;
+    *)
+        set_up
+        PYTHONPATH= exec "$venv/bin/python" -m neural_style_tf "$@"
+        ;;
+esac
