@@ -275,9 +275,9 @@ def _open(data: bytes, kind: str) -> ImageFile.ImageFile:
     """Reads the header only; the format is fixed, so that no other decoder meets the bytes."""
     with suppress(Image.DecompressionBombError):
         image = Image.open(BytesIO(data), formats=(kind,))
-        if 1 <= image.width * image.height <= MAX_PIXELS:
+        if image.width * image.height <= MAX_PIXELS:
             return image
-    raise FileError(f"expected 1 to {MAX_PIXELS:,} pixels, got none or more; resize it")
+    raise FileError(f"expected at most {MAX_PIXELS:,} pixels, got more; make it smaller")
 
 
 def _decode(data: bytes, kind: str) -> Picture:
@@ -285,8 +285,7 @@ def _decode(data: bytes, kind: str) -> Picture:
     # How the samples lie in the file, in Pillow's words, where its decoder says so.
     args = image.tile[0].args if image.tile else ""
     rawmode = str(args[0] if isinstance(args, tuple) and args else args)
-    image.load()
-    profile = image.info.get("icc_profile")
+    profile = image.info.get("icc_profile", b"")
     space = profile[16:20] if isinstance(profile, bytes) and profile[36:40] == b"acsp" else b""
     key = image.info.get("transparency")  # the colour that stands for "transparent", if one does
     if re.fullmatch(r"RGB[AX]?;16[BLN]", rawmode):
@@ -299,12 +298,12 @@ def _decode(data: bytes, kind: str) -> Picture:
         if isinstance(key, int):
             key = min(key * {"1": 255, "L;2": 85, "L;4": 17}.get(rawmode, 1), 255)
 
-    samples = np.atleast_3d(samples)  # [H, W, 1 to 4]
+    samples = np.atleast_3d(samples)  # [H, W, 1, 3 or 4]
     scale = np.float32(white / 255)
     alpha = None
-    if samples.shape[2] in (2, 4):
-        alpha = np.rint(samples[..., -1] / scale).astype(np.uint8)
-        samples = samples[..., :-1]
+    if samples.shape[2] == 4:
+        alpha = np.rint(samples[..., 3] / scale).astype(np.uint8)
+        samples = samples[..., :3]
     elif key is not None:
         alpha = np.where((samples == np.asarray(key)).all(axis=-1), 0, 255).astype(np.uint8)
     pixels = np.broadcast_to(samples / scale, (*samples.shape[:2], 3)).astype(
@@ -352,18 +351,16 @@ def _deep_grey(image: Image.Image, rawmode: str) -> tuple[npt.NDArray, float]:
 
 
 def _bytes_a_sample(image: Image.Image, profile: bytes, space: bytes) -> Image.Image:
-    """The picture as L, RGB or RGBA, 8 bits a sample; `profile` is its own, of the colour space."""
+    """The picture as RGB or RGBA, 8 bits a sample; `profile` is its own, of the colour space."""
     if image.mode == "CMYK" and space == b"CMYK":
         # A profile that cannot be used is no reason to refuse the picture.
         with suppress(ImageCms.PyCMSError, OSError):
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
             srgb = ImageCms.createProfile("sRGB")
             image = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
-    if image.mode in ("1", "L"):
-        return image.convert("L")
     if image.mode == "La":  # premultiplied grey has no direct way to RGBA
         image = image.convert("LA")
-    see_through = image.mode not in ("L", "RGB") and image.has_transparency_data
+    see_through = image.mode not in ("1", "L", "RGB") and image.has_transparency_data
     return image.convert("RGBA" if see_through else "RGB")
 
 

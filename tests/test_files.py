@@ -15,6 +15,7 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import TypeAlias
+from unittest.mock import Mock
 
 import numpy as np
 import numpy.typing as npt
@@ -51,14 +52,15 @@ def tiff(
     """A TIFF of one strip of (width, height), for what Pillow cannot write."""
     data = zlib.compress(data) if packed else data
     at = 8 + 2 * len(bits)  # the bits a sample come first, then the pixels, then the tags
-    wide = struct.pack(order + "I", 8) if len(bits) > 1 else struct.pack(order + "HH", bits[0], 0)
+    depths = struct.pack(f"{order}{len(bits)}H", *bits)
+    inline = struct.pack(order + "I", 8) if len(bits) > 2 else depths.ljust(4, b"\0")
     values = {256: size[0], 257: size[1], 259: 8 if packed else 1, 262: photometric, 273: at}
-    values |= {277: len(bits), 278: size[1], 279: len(data)}
+    values |= {277: len(bits), 278: size[1], 279: len(data), **({338: 1} if len(bits) == 2 else {})}
     tags = {tag: struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in values.items()}
-    tags[258] = struct.pack(order + "HHI", 258, 3, len(bits)) + wide
+    tags[258] = struct.pack(order + "HHI", 258, 3, len(bits)) + inline
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", at + len(data))
     end = struct.pack(order + "H", len(tags)) + b"".join(tags[tag] for tag in sorted(tags))
-    return head + struct.pack(f"{order}{len(bits)}H", *bits) + data + end + bytes(4)
+    return head + depths + data + end + bytes(4)
 
 
 def saved(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -68,7 +70,9 @@ def saved(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 @pytest.fixture
-def read(tmp_path: Path) -> Read:
+def read(tmp_path: Path, monkeypatch: Patch) -> Read:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)  # Pillow now warns of all but tiny ones
+
     def read_bytes(data: bytes) -> files.Picture:
         path = tmp_path / "picture"  # without an extension: the content decides
         path.write_bytes(data)
@@ -83,7 +87,6 @@ def read(tmp_path: Path) -> Read:
 
 
 def image_of(mode: str, *colours: int | tuple[int, ...]) -> Image.Image:
-    """One row, a pixel for each colour."""
     image = Image.new(mode, (len(colours), 1))
     for x, colour in enumerate(colours):
         image.putpixel((x, 0), colour)
@@ -98,11 +101,11 @@ def u16(*values: int, order: str = ">") -> bytes:
     return struct.pack(f"{order}{len(values)}H", *values)
 
 
+# Bytes of one row, and its expected RGB (a number is grey) and alpha.
 CASES: dict[str, tuple[bytes, list, list | None]] = {}
 
 
 def case(name: str, data: bytes, pixels: list, alpha: list | None = None) -> None:
-    """Bytes of one row, and its expected RGB (a number is grey) and alpha."""
     CASES[name] = (data, pixels, alpha)
 
 
@@ -117,6 +120,7 @@ DEEP_RGB = [[0, 1, 2], [1000 / 257, 255, 255 / 257]]
 case("grey+alpha", saved(image_of("LA", (7, 0), (9, 200)), "PNG"), [7, 9], [0, 200])
 case("opaque alpha", saved(image_of("RGBA", (1, 2, 3, 255)), "PNG"), [[1, 2, 3]])
 case("RGBA", saved(image_of("RGBA", (1, 2, 3, 4)), "PNG"), [[1, 2, 3]], [4])
+case("premultiplied", tiff((1, 1), [8, 8], 1, bytes([20, 51]), "<", False), [100], [51])
 case("1 bit", saved(image_of("1", 0, 255, 0), "PNG"), [0, 255, 0])
 case("1 bit, key", png((3, 1, 1, 0), [b"\x40"], u16(1)), [0, 255, 0], [255, 0, 255])
 case("2 bits, key", png((4, 1, 2, 0), [b"\x1b"], u16(2)), [0, 85, 170, 255], [255, 255, 0, 255])
@@ -199,16 +203,14 @@ def test_exif_orientation_turns_pixels_and_alpha(orientation: int, kind: str, re
 def test_only_a_profile_of_rgb_is_handed_on(read: Read) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    for profile, expected in ((srgb, srgb), (lab, None), (b"junk" * 50, None)):
-        data = saved(PHOTO, "PNG", icc_profile=profile)
-        assert read(data).icc_profile == expected
+    for profile, expected in ((srgb, srgb), (lab, None), (b"RGB " * 50, None)):
+        assert read(saved(PHOTO, "PNG", icc_profile=profile)).icc_profile == expected
 
 
 def test_an_animation_gives_its_first_frame(read: Read) -> None:
-    frames = [image_of("RGB", (1, 2, 3)), image_of("RGB", (9, 9, 9))]
     for kind in ("GIF", "PNG", "TIFF"):
-        data = saved(frames[0], kind, save_all=True, append_images=frames[1:])
-        np.testing.assert_array_equal(read(data).pixels, [[[[1, 2, 3]]]])
+        data = saved(TWO, kind, save_all=True, append_images=[image_of("RGB", 0, 0)])
+        np.testing.assert_array_equal(read(data).pixels, [[TWO_RGB]])
 
 
 def has(message: str, *parts: str) -> None:
@@ -223,7 +225,7 @@ NO_PICTURES = {
     "got nan to nan": floats(np.nan, 1),
     "0-1 or 0-255, got -1 to 4000": floats(-1, 4000),
     "32-bit integers": saved(Image.new("I", (2, 2)), "TIFF"),
-    "expected 1 to 178,956,970 pixels": png((15_000, 15_000, 8, 2), [b""]),
+    "expected at most 178,956,970 pixels, got more": png((15_000, 15_000, 8, 2), [b""]),
 }
 
 
@@ -232,6 +234,12 @@ def test_what_is_no_picture_is_named(part: str, read: Read, tmp_path: Path) -> N
     with pytest.raises(FileError) as caught:
         read(NO_PICTURES[part])
     has(str(caught.value), f"cannot read picture {tmp_path / 'picture'}: ", part)
+
+
+def test_the_size_is_refused_before_decoding(read: Read, monkeypatch: Patch) -> None:
+    monkeypatch.setattr(files, "MAX_PIXELS", 436)
+    with pytest.raises(FileError, match="at most 436 pixels, got more"):
+        read(png((19, 23, 8, 2), []))
 
 
 NOWHERE = {
@@ -257,10 +265,9 @@ def test_a_path_that_leads_nowhere(name: str, tmp_path: Path, monkeypatch: Patch
 
 
 def test_a_lack_of_permission_is_named(tmp_path: Path, monkeypatch: Patch) -> None:
-    def shut(*_: object) -> None:  # permission bits do not bind root, who may run this
-        raise PermissionError(errno.EACCES, "Permission denied")
-
-    monkeypatch.setattr("pathlib.Path.open", shut)
+    # Permission bits do not bind root, who may run this.
+    error = PermissionError(errno.EACCES, "Permission denied")
+    monkeypatch.setattr("pathlib.Path.open", Mock(side_effect=error))
     with pytest.raises(FileError, match=r"cannot read picture .*a.png: Permission denied"):
         files.read(tmp_path / "a.png")
 
@@ -273,10 +280,9 @@ ENCODED = {
     "PNG 16 bits": png((8, 8, 16, 6), [NOISE.tobytes()[:64]] * 8),
     "GIF": saved(PHOTO, "GIF"),
     "WebP": saved(PHOTO, "WEBP"),
-    "WebP lossless": saved(PHOTO, "WEBP", lossless=True, exif=b"MM\0*junk"),
+    "WebP lossless": saved(PHOTO, "WEBP", lossless=True, exif=b"junkjunk"),
     "BMP": saved(PHOTO, "BMP"),
     "TIFF": saved(PHOTO, "TIFF"),
-    "TIFF LZW": saved(PHOTO, "TIFF", compression="tiff_lzw"),
     "TIFF JPEG": saved(PHOTO, "TIFF", compression="jpeg"),
     "TIFF 16 bits": tiff((8, 8), [16] * 3, 2, NOISE.tobytes()[: 8 * 8 * 6], "<", True),
 }
@@ -316,8 +322,7 @@ def test_what_is_written_reads_back(extension: str, tmp_path: Path) -> None:
     alpha = np.arange(SMOOTH[..., 0].size, dtype=np.uint8).reshape(SMOOTH.shape[:2])
     files.write(path, SMOOTH[None].astype(float), alpha=alpha, icc_profile=profile)
     kind, picture = files.FORMATS[extension], files.read(path)
-    with Image.open(path) as image:
-        assert image.format == kind
+    assert Image.open(BytesIO(path.read_bytes())).format == kind
     assert list(tmp_path.iterdir()) == [path]
     expected = SMOOTH
     if kind == "JPEG":  # colour at full size, quality 95
@@ -354,8 +359,7 @@ def test_bad_settings_are_refused(text: bytes, tmp_path: Path) -> None:
     path.write_bytes(text)
     with pytest.raises(FileError) as caught:
         files.read_settings(path)
-    has(str(caught.value), "cannot read settings", "a.json: expected ", "JSON")
-    assert ("line 1 column" in str(caught.value)) == (text in (b'{"a": 1,}', b""))
+    has(str(caught.value), "a.json: expected ", "line 1 column" if text[:1] == b"{" else "JSON")
 
 
 def test_pixels_are_clipped_and_rounded_once(tmp_path: Path) -> None:
@@ -385,13 +389,10 @@ def test_what_cannot_be_written_leaves_no_file(tmp_path: Path) -> None:
 def test_a_failure_leaves_the_target_as_it_was(
     name: str, broken: str, error: BaseException, tmp_path: Path, monkeypatch: Patch
 ) -> None:
-    def fail(*_: object, **__: object) -> None:
-        raise error
-
     path = tmp_path / name
     files.write(path, NOISE, settings={"a": 1})
     before = {entry: entry.read_bytes() for entry in tmp_path.iterdir()}
-    monkeypatch.setattr(broken, fail)
+    monkeypatch.setattr(broken, Mock(side_effect=error))
     kind, text = (FileError, "No space left") if isinstance(error, OSError) else (type(error), None)
     with pytest.raises(kind, match=text):
         files.write(path, 255 - NOISE, settings={"a": 2})
@@ -432,7 +433,6 @@ BAD_TARGETS = {
     "new.png/": "got a folder",
     "nowhere/new.png": "there is no folder",
     "x" * 300 + ".png": "too long",
-    "a\0.png": "zero byte",
     "/proc/new.png": "cannot write picture /proc/new.png",  # shut even to root, or not there
 }
 
