@@ -185,7 +185,10 @@ def read_settings(path: StrPath) -> dict[str, object]:
             return _from_json(_embedded(data, kind))
         sidecar = _sidecar(_checked(path))
         if not sidecar.exists():
-            raise FileError(f"expected settings in it or in {_shown(sidecar)}; name a JSON file")
+            raise FileError(
+                f"expected settings in the picture or in {_shown(sidecar)}, got neither; "
+                "name a picture written with settings, or a JSON file"
+            )
     return read_settings(sidecar)
 
 
@@ -204,7 +207,7 @@ def _reporting(action: str, path: StrPath) -> Iterator[None]:
 
 @contextmanager
 def _decoding(kind: str) -> Iterator[None]:
-    """Turns whatever a decoder throws at bad bytes into a FileError, and keeps it quiet."""
+    """Turns whatever a decoder throws at bad bytes into a FileError, without Pillow's warnings."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -214,7 +217,9 @@ def _decoding(kind: str) -> Iterator[None]:
     except MemoryError as error:
         raise FileError("there is not enough memory to decode it; make it smaller") from error
     except Exception as error:  # Pillow lets nearly every kind out, even SyntaxError
-        raise FileError(f"{_EXPECTED}, got a truncated, damaged or odd {kind}; redo it") from error
+        raise FileError(
+            f"{_EXPECTED}, got a truncated, damaged or unusual {kind}; copy or convert it again"
+        ) from error
 
 
 def _shown(path: StrPath) -> str:
@@ -306,9 +311,8 @@ def _decode(data: bytes, kind: str) -> Picture:
         samples = samples[..., :3]
     elif key is not None:
         alpha = np.where((samples == np.asarray(key)).all(axis=-1), 0, 255).astype(np.uint8)
-    pixels = np.broadcast_to(samples / scale, (*samples.shape[:2], 3)).astype(
-        np.float32, copy=False
-    )
+    pixels = np.divide(samples, scale, dtype=np.float32)
+    pixels = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
 
     turn = ""
     # Damaged EXIF is no reason to refuse the pixels. A TIFF has been turned by Pillow already.
@@ -358,8 +362,6 @@ def _bytes_a_sample(image: Image.Image, profile: bytes, space: bytes) -> Image.I
             source = ImageCms.ImageCmsProfile(BytesIO(profile))
             srgb = ImageCms.createProfile("sRGB")
             image = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB") or image
-    if image.mode == "La":  # premultiplied grey has no direct way to RGBA
-        image = image.convert("LA")
     see_through = image.mode not in ("1", "L", "RGB") and image.has_transparency_data
     return image.convert("RGBA" if see_through else "RGB")
 
