@@ -27,6 +27,7 @@ setup(
         "numpy>=1.26",
         "scipy>=1.11",
         "imageio>=2.34",
+        "pillow>=11",  # imageio's own backend, of an edition that reads all that we do
         "absl-py>=2.1",
     ],
     extras_require={

@@ -2,6 +2,7 @@
 
 On disk a picture may be grey, CMYK, 16 bits deep, lying on its side, see-through or cut short. All
 of that is settled here: `read` returns upright RGB or raises; only `write` clips and rounds.
+imageio writes; reading asks its backend Pillow for the depth and keys that imageio does not tell.
 """
 
 from __future__ import annotations
@@ -397,13 +398,15 @@ def _encode(samples: npt.NDArray, kind: str, icc_profile: bytes | None, text: st
     elif text is not None:
         options["exif"] = exif = Image.Exif()
         exif[_DESCRIPTION] = text
-    buffer = BytesIO()
+    import imageio.v3 as iio  # here, since reading does without it
+
     try:
-        Image.fromarray(samples).save(buffer, kind, **options)
+        return iio.imwrite(
+            "<bytes>", samples, plugin="pillow", extension=f".{kind.lower()}", **options
+        )
     except Exception as error:
         size = f"{samples.shape[1]}×{samples.shape[0]}"
         raise FileError(f"the {kind} encoder refused {size} pixels ({error}); try .png") from error
-    return buffer.getvalue()
 
 
 def _replace(files: Mapping[Path, bytes]) -> None:

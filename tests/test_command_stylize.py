@@ -162,8 +162,13 @@ def test_the_settings_of_a_run_give_its_picture_again(folder: Path, output: str)
 def test_a_json_file_of_settings(folder: Path) -> None:
     Path("run.json").write_text(
         json.dumps(
-            {"content": "content.png", "styles": ["a.png"], "network": "tiny.mat",
-             "schedule": {"iterations": 2}, "objective": {"tv_weight": 0}}
+            {
+                "content": "content.png",
+                "styles": ["a.png"],
+                "network": "tiny.mat",
+                "schedule": {"iterations": 2},
+                "objective": {"tv_weight": 0},
+            }
         )  # fmt: skip
     )
     assert run("--config", "run.json", "--output", "out.png") == 0

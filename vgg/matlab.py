@@ -16,10 +16,11 @@ from typing import IO, Any
 import numpy as np
 
 # The numbers are those of "MAT-File Format", The MathWorks: data types, then array classes.
-_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}  # fmt: skip # noqa: E501
+_NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4"}
+_NUMBERS |= {7: "f4", 9: "f8", 12: "i8", 13: "u8"}
 _TEXTS = {4: "utf-16", 17: "utf-16", 18: "utf-32"}
 _MATRIX, _COMPRESSED = 14, 15
-_CELL, _STRUCT, _CHAR = 1, 2, 4
+_CELL, _STRUCT, _CHAR, _OPAQUE = 1, 2, 4, 17
 _NUMERIC = range(6, 16)
 
 
@@ -112,9 +113,9 @@ class _Elements:
         """The next element, which holds characters."""
         kind, body = self.take()
         encoding = _TEXTS.get(kind)
-        if encoding is None:
-            return bytes(body).decode("utf-8")
-        return bytes(body).decode(f"{encoding}-{'le' if self.order == '<' else 'be'}")
+        ending = "-le" if self.order == "<" else "-be"
+        # Old files keep letters of a code page that they do not name, in texts that nobody needs.
+        return bytes(body).decode(f"{encoding}{ending}" if encoding else "utf-8", "replace")
 
 
 class _Array:
@@ -128,7 +129,7 @@ class _Array:
             return
         flags = self.elements.numbers()
         self.kind = int(flags[0]) & 0xFF if flags.size else 0
-        if self.kind <= _NUMERIC[-1]:  # functions and opaque objects go on in ways of their own
+        if self.kind < _OPAQUE:  # these go on in a way of their own
             shape = self.elements.numbers()
             if shape.dtype.kind not in "iu" or shape.size < 2 or shape.min() < 0:
                 raise ValueError(f"an array of shape {shape.tolist()}")
@@ -142,6 +143,8 @@ class _Array:
             return [self._inner() for _ in self._range(count)]
         if self.kind == _STRUCT:
             names = self._field_names()
+            if not names:
+                return {}
             values = [
                 {name: self._inner() for name in names} for _ in self._range(count, len(names))
             ]
@@ -162,8 +165,8 @@ class _Array:
         return _Array(body, self.elements.order).value()
 
     def _range(self, count: int, each: int = 1) -> range:
-        # Before the loop: a damaged dimension may be millions.
-        if count * max(each, 1) * 8 > len(self.elements.data):
+        # Before the loop: a damaged dimension may be millions, and no part is without a tag.
+        if count * each * 8 > len(self.elements.data):
             raise ValueError(f"an array claims {count} parts")
         return range(count)
 
@@ -174,4 +177,4 @@ class _Array:
             raise ValueError("field names are damaged")
         step = int(length[0])
         names = [bytes(body[at : at + step]) for at in range(0, len(body), step)]
-        return [name.split(b"\0")[0].decode("ascii") for name in names]
+        return [name.split(b"\0")[0].decode("ascii", "replace") for name in names]
