@@ -169,7 +169,7 @@ def test_a_json_file_of_settings(folder: Path) -> None:
                 "schedule": {"iterations": 2},
                 "objective": {"tv_weight": 0},
             }
-        )  # fmt: skip
+        )
     )
     assert run("--config", "run.json", "--output", "out.png") == 0
     settings = files.read_settings("out.png")
@@ -300,9 +300,16 @@ def test_bad_settings_files(
     Path("bad.json").write_text(settings)
     words = [] if "styles" in settings else ["--styles", "a.png"]
     assert message in error(
-        capsys, "--config", "bad.json", "--content", "content.png", *words, *SHORT[:2],
-        "--output", "out.png",
-    )  # fmt: skip
+        capsys,
+        "--config",
+        "bad.json",
+        "--content",
+        "content.png",
+        *words,
+        *SHORT[:2],
+        "--output",
+        "out.png",
+    )
 
 
 def test_a_diverging_run_saves_its_last_finite_picture(
@@ -319,15 +326,27 @@ def test_a_diverging_run_saves_its_last_finite_picture(
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     """The program in a process of its own, up to its first line of losses."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "neural_style_tf", *PICTURES, "--network", "tiny.mat",
-         "--output", "out.png", "--iterations", "10000000", "--print-iterations", "1000000",
-         *words],
+        [
+            sys.executable,
+            "-m",
+            "neural_style_tf",
+            *PICTURES,
+            "--network",
+            "tiny.mat",
+            "--output",
+            "out.png",
+            "--iterations",
+            "10000000",
+            "--print-iterations",
+            "1000000",
+            *words,
+        ],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
+    )
     assert process.stdout
     while "total loss" not in (line := process.stdout.readline()):
         assert line or process.poll() is None
@@ -362,15 +381,17 @@ def test_a_second_interrupt_ends_at_once(folder: Path) -> None:
 
 def test_a_reader_that_has_gone_does_not_lose_the_picture(folder: Path) -> None:
     process = subprocess.run(
-        [f"{sys.executable} -m neural_style_tf {' '.join([*PICTURES, *SHORT])} "
-         "--print-iterations 1 | head -n 1"],
+        [
+            f"{sys.executable} -m neural_style_tf {' '.join([*PICTURES, *SHORT])} "
+            "--print-iterations 1 | head -n 1"
+        ],
         shell=True,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
-    )  # fmt: skip
+    )
     assert "Traceback" not in process.stderr
     assert "BrokenPipe" not in process.stderr
     assert Path("out.png").exists()

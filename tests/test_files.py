@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms
 
-from neural_style_tf import files
+from neural_style_tf import decoding, files
 from neural_style_tf.errors import FileError
 
 NOISE = np.random.default_rng(0).integers(0, 256, (19, 23, 3), dtype=np.uint8)
@@ -236,7 +236,7 @@ def test_what_is_no_picture_is_named(part: str, read: Read, tmp_path: Path) -> N
 
 
 def test_the_size_is_refused_before_decoding(read: Read, monkeypatch: Patch) -> None:
-    monkeypatch.setattr(files, "MAX_PIXELS", 436)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 436)
     with pytest.raises(FileError, match="at most 436 pixels, got more"):
         read(png((19, 23, 8, 2), []))
 
@@ -302,7 +302,7 @@ def test_a_truncated_picture_is_an_error_or_the_whole_picture(name: str, read: R
 def test_no_bytes_bring_out_another_error(
     name: str, read: Read, capfd: pytest.CaptureFixture[str], monkeypatch: Patch
 ) -> None:
-    monkeypatch.setattr(files, "MAX_PIXELS", 100_000)  # a flipped header must not cost gigabytes
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 100_000)  # a flipped header must not cost gigabytes
     chance = random.Random(name)
     for _ in range(60):
         data = bytearray(ENCODED[name])

@@ -19,6 +19,7 @@ HOUSE = ROOT / "neural_style_tf"
 # numerics: they may not import it.
 FLOORS = (
     ("errors",),
+    ("decoding",),
     ("settings",),
     ("objective", "schedule"),
     ("pixels", "files"),
