@@ -228,12 +228,13 @@ PRESETS: dict[str, Preset] = {
         "the same with content conv4_4, as some lecture notes have it",
     ),
     "johnson2016": Preset(
-        # ‖·‖² of each layer is summed with weight 1: four layers of share ¼ and weight 4λ.
+        # ‖·‖² of each layer is summed with weight 1: four layers of share ¼ and weight 4λ. The
+        # paper chose λ by eye for each style; 1e-3 suits features of pixels 0-255.
         Objective(
             content_layers=equal("relu3_3"),
             style_layers=equal(*_JOHNSON_STYLES),
             content_weight=1.0,
-            style_weight=4 * 5.0,
+            style_weight=4 * 1e-3,
             tv_weight=0.0,
             content_norm="mean",
             gram_norm="hwc",
@@ -245,11 +246,12 @@ PRESETS: dict[str, Preset] = {
     ),
     "vgg16-all": Preset(
         # Each layer's ‖G − A‖² is summed with weight 1: 13 layers of share 1/13 and weight 13β.
+        # The text leaves α and β to the reader; with 1 and 1e-4 neither term drowns the other.
         Objective(
             content_layers=equal("relu4_2"),
             style_layers=equal(*_VGG16_RELUS),
             content_weight=1.0,
-            style_weight=13 * 1.0,
+            style_weight=13 * 1e-4,
             tv_weight=0.0,
             content_norm="half-norm",
             gram_norm="2hwc",

@@ -113,11 +113,11 @@ def _literal(name: str, f: dict[str, Any], p: dict[str, Any], a: dict[str, Any])
             # E = 1/(4N²M²)·Σ(G − A)², w = 1/5, α/β = 1e-3
             total += 1e3 / 5 * np.sum((x.T @ x - y.T @ y) ** 2) / (4 * n**2 * m**2)
         elif name == "johnson2016":
-            # ‖G − A‖²_F with G = FᵀF/(C·H·W), λ = 5
-            total += 5 * np.sum((x.T @ x / (m * n) - y.T @ y / (m * n)) ** 2)
+            # ‖G − A‖²_F with G = FᵀF/(C·H·W)
+            total += 1e-3 * np.sum((x.T @ x / (m * n) - y.T @ y / (m * n)) ** 2)
         else:
             # ‖G − A‖² with G = FᵀF/(2·H·W·C)
-            total += np.sum((x.T @ x / (2 * m * n) - y.T @ y / (2 * m * n)) ** 2)
+            total += 1e-4 * np.sum((x.T @ x / (2 * m * n) - y.T @ y / (2 * m * n)) ** 2)
     if name.startswith("gatys2015"):
         return float(np.sum(difference**2) / 2 + total)
     if name == "johnson2016":
