@@ -37,6 +37,11 @@ case ${1-} in
         ;;
     *)
         set_up
-        PYTHONPATH= exec "$venv/bin/python" -m neural_style_tf "$@"
+        if (($# == 0)); then
+            set -- --content "$here/examples/content.jpg" --styles "$here/examples/style.jpg" \
+                --width 512 --output example.png --overwrite
+            echo "The example: neural-style-tf $*" >&2
+        fi
+        exec "$venv/bin/python" -m neural_style_tf "$@"
         ;;
 esac

@@ -33,7 +33,7 @@ setup(
     extras_require={
         "plot": ["matplotlib"],
         "tensorboard": ["tensorboard"],
-        "dev": ["pytest>=8", "ruff>=0.8", "mypy>=1.13"],
+        "dev": ["pytest>=8", "ruff>=0.8", "mypy>=1.13", "matplotlib", "tensorboard"],
     },
     entry_points={"console_scripts": ["neural-style-tf = neural_style_tf.__main__:console"]},
 )
