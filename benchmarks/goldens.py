@@ -38,7 +38,7 @@ class Recording(NamedTuple):
     content: str = "content.png"
     styles: tuple[str, ...] = ("style_a.png", "style_b.png")
     network: str = peer.NETWORK
-    rate: tuple[str, ...] = peer.TINY_RATE
+    rate: tuple[str, ...] = ("--learning-rate", peer.LEARNING_RATE)
 
 
 RECORDINGS = (

@@ -24,8 +24,8 @@ import peer
 from peer import Case
 from PIL import Image
 
-# Relative difference of any loss over the first 5 iterations, and over all of them: rounding only,
-# then what Adam's near-sign steps make of rounding.
+# Relative difference of any loss over the first 5 iterations, and over all of them: rounding, then
+# what the descent makes of rounding.
 FIRST, ALL = 1e-4, 5e-3
 WITHIN = 0.97
 # A term this small a part of the total is compared with that part of it: content starts from 0.
@@ -121,17 +121,21 @@ def line(row: dict[str, Any]) -> str:
 
 def odd_width(height: int, width: int, widest: int) -> int:
     """The largest width up to `widest` at which both sides of the resized picture are odd."""
-    return next(
+    candidates = (
         candidate
         for candidate in range(widest, 0, -1)
         if candidate % 2 and (candidate * height // width) % 2
     )
+    return next(candidates, widest)
 
 
 def cases(content: Path, width: int | None, styles: int) -> list[Case]:
     """The shared cases that these many styles allow, and an odd size."""
-    with Image.open(content) as picture:
-        odd = odd_width(picture.height, picture.width, width or picture.width)
+    try:
+        with Image.open(content) as picture:
+            odd = odd_width(picture.height, picture.width, width or picture.width)
+    except OSError as error:
+        raise peer.RunError(f"expected a picture, got {content} ({error})") from error
     resized = ("--width", str(width)) if width else ()
     return [
         *(
@@ -152,6 +156,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--content", type=Path, help="default: a drawn picture")
     parser.add_argument("--styles", type=Path, nargs="+", help="default: two drawn pictures")
     parser.add_argument("--width", type=int, help="default: the content's own")
+    parser.add_argument(
+        "--learning-rate",
+        default=peer.LEARNING_RATE,
+        help="default %(default)s; with the programs' own 10 rounding alone goes beyond",
+    )
     parser.add_argument("--iterations", type=int, default=20, help="default 20")
     parser.add_argument("--json", type=Path, help="also write the table here")
     parser.add_argument("--no-timing", action="store_true", help="skip the two runs for the time")
@@ -176,8 +185,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             peer.write_inputs(folder)
-            tiny = options.network == "tiny"
-            network = folder / peer.NETWORK if tiny else Path(options.network).resolve()
+            network = Path(options.network).resolve()
+            if options.network == "tiny":
+                network = folder / peer.NETWORK
             content = (options.content or folder / "content.png").resolve()
             styles = options.styles or [folder / "style_a.png", folder / "style_b.png"]
             print(header(options.iterations), flush=True)
@@ -189,7 +199,7 @@ def main() -> int:
                     styles=[str(style.resolve()) for style in styles],
                     iterations=options.iterations,
                 )
-                flags += peer.TINY_RATE if tiny else ()
+                flags += ["--learning-rate", options.learning_rate]
                 row = compare(
                     programs,
                     case,

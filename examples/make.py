@@ -2,9 +2,9 @@
 
     python examples/make.py            # writes content.jpg and style.jpg beside this file
 
-The photograph is scikit-image's `coffee` (pip install scikit-image; CC0 by its photographer, Rachel
-Michetti). The painting is painted here, stroke by stroke: a night sky over hills, from thick strokes
-to thin ones, each following the swirls of the sky or the lie of the land (after Haeberli 1990,
+The photograph is `coffee` of scikit-image (pip install scikit-image; CC0 by its photographer, Rachel
+Michetti). The painting is painted here, stroke by stroke: a night sky over hills, from thick to
+thin ones, each following the swirls of the sky or the lie of the land (after Haeberli 1990,
 "Paint by numbers", and Hertzmann 1998, "Painterly rendering with curved brush strokes").
 """
 

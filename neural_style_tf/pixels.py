@@ -84,7 +84,8 @@ def start(picture: tf.Tensor, noise_blend: float, seed: int) -> tf.Tensor:
 def keep_colors(picture: Any, content: Any) -> np.ndarray:
     """The luma of `picture` with the chroma of `content`, for the eye: not differentiable.
 
-    Rec. 601 luma; chroma and the way back are Pillow's 8-bit YCbCr, as in the 2017 program.
+    Rec. 601 luma, cut off to whole levels; chroma and the way back are Pillow's 8-bit YCbCr: as in
+    the 2017 program, to the grey level.
 
     Args:
         picture: float RGB `[1, H, W, 3]`, clipped here.
@@ -95,7 +96,7 @@ def keep_colors(picture: Any, content: Any) -> np.ndarray:
     """
     luma = np.clip(np.asarray(picture)[0], 0, 255) @ np.array(LUMA)  # [H, W]
     _, *chroma = Image.fromarray(_levels(content)).convert("YCbCr").split()
-    y = Image.fromarray(np.round(luma).astype(np.uint8))
+    y = Image.fromarray(luma.astype(np.uint8))
     return np.asarray(Image.merge("YCbCr", (y, *chroma)).convert("RGB"), np.float32)[None]
 
 
