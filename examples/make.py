@@ -2,10 +2,11 @@
 
     python examples/make.py            # writes content.jpg and style.jpg beside this file
 
-The photograph is `coffee` of scikit-image (pip install scikit-image; CC0 by its photographer, Rachel
-Michetti). The painting is painted here, stroke by stroke: a night sky over hills, from thick to
-thin ones, each following the swirls of the sky or the lie of the land (after Haeberli 1990,
-"Paint by numbers", and Hertzmann 1998, "Painterly rendering with curved brush strokes").
+The photograph is `coffee` of scikit-image (pip install scikit-image), which its photographer,
+Rachel Michetti, gave to the public domain (CC0). The painting is painted here, stroke by stroke: a
+night sky over hills, from thick strokes to thin ones, each following the swirls of the sky or the
+lie of the land (after Haeberli 1990, "Paint by numbers", and Hertzmann 1998, "Painterly rendering
+with curved brush strokes of multiple sizes").
 """
 
 from __future__ import annotations

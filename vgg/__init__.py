@@ -25,8 +25,9 @@ def load(
     """Find, read and build a network.
 
     Args:
-        network: a weights file (MatConvNet `.mat`, Keras `.h5`/`.weights.h5`, our `.npz`), or
-            "auto" for the first one found (see `vgg.fetch.find`).
+        network: a weights file (MatConvNet `.mat`, Keras `.h5`/`.weights.h5`, our `.npz`),
+            "vgg19", "vgg16" or "compact", or "auto" for the first one found (see
+            `vgg.fetch.find`). A `Path` is always a file.
         pooling: "max" (as VGG was trained) or "avg" (as Gatys et al. 2015 prefer).
         layers: names of the activations wanted; the model is only as deep as they need. All by
             default.
@@ -41,4 +42,5 @@ def load(
     from vgg.network import build
     from vgg.weights import read
 
-    return build(read(fetch.find(str(network)).path), pooling=pooling, layers=layers)
+    path = fetch.find(network).path if isinstance(network, str) else network
+    return build(read(path), pooling=pooling, layers=layers)

@@ -28,7 +28,7 @@ def build(
     """A frozen model that computes the named activations and nothing deeper.
 
     Args:
-        weights: the convolutions and the mean pixel.
+        weights: the convolutions and the mean pixel, as `vgg.weights.read` returns them.
         pooling: "max" or "avg", 2×2 with stride 2; odd sizes round up, and an average at the
             border is over the real pixels only.
         layers: names out of `weights.layers`; all of them by default.
@@ -37,34 +37,49 @@ def build(
         float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`, in the network's order.
 
     Raises:
-        WeightsError: unknown pooling, or a layer that the network lacks.
+        WeightsError: unknown pooling, a layer that the network lacks, no layer at all, or Keras on
+            another backend than TensorFlow.
     """
+    if keras.config.backend() != "tensorflow":
+        raise WeightsError(
+            f"expected Keras on TensorFlow, got {keras.config.backend()}; set "
+            "KERAS_BACKEND=tensorflow, or import vgg.network before keras"
+        )
     if pooling not in POOLING:
         raise WeightsError(f"unknown pooling {pooling!r}: expected {' or '.join(POOLING)}")
-    wanted = set(weights.layers if layers is None else layers)
+    asked = weights.layers if layers is None else (layers,) if isinstance(layers, str) else layers
+    wanted = dict.fromkeys(asked)  # not a set: an error is to name the first that is wrong
     weights.check_layers(wanted)
+    if not wanted:
+        raise WeightsError(
+            f"expected at least one layer, got none; {weights.name} has all of "
+            f"{', '.join(weights.layers)}"
+        )
 
-    pixels = keras.Input((None, None, 3), batch_size=1, name="pixels")
-    current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean")(pixels)
+    # Stated on each layer: a user's ~/.keras/keras.json may have other defaults.
+    plain = {"dtype": "float32"}
+    spatial = plain | {"padding": "same", "data_format": "channels_last"}
+    pixels = keras.Input((None, None, 3), batch_size=1, name="pixels", **plain)
+    current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean", **plain)(pixels)
     outputs: dict[str, keras.KerasTensor] = {}
     for name in weights.layers:
-        if wanted <= outputs.keys():
+        if wanted.keys() <= outputs.keys():
             break
         if name.startswith("conv"):
             kernel, bias = weights.convolutions[name]
             layer = keras.layers.Conv2D(
                 kernel.shape[3],
                 3,
-                padding="same",
                 kernel_initializer=_Given(kernel),
                 bias_initializer=_Given(bias),
                 trainable=False,
                 name=name,
+                **spatial,
             )
         elif name.startswith("relu"):
-            layer = keras.layers.ReLU(name=name)
+            layer = keras.layers.ReLU(name=name, **plain)
         else:
-            layer = POOLING[pooling](2, padding="same", name=name)
+            layer = POOLING[pooling](2, name=name, **spatial)
         current = layer(current)
         if name in wanted:
             outputs[name] = current

@@ -10,9 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ IMAGENET_MEAN = (123.68, 116.779, 103.939)
 _KNOWN: dict[tuple[int, ...], str] = {(2, 2, 4, 4, 4): "VGG-19", (2, 2, 3, 3, 3): "VGG-16"}
 _CHANNELS = (64, 128, 256, 512, 512)
 _WANTED = "expected a VGG as MatConvNet .mat, Keras .h5 or .weights.h5, or .npz"
+_ADVICE = "to get one: `python -m neural_style_tf weights`"
 
 Convolutions = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -82,9 +81,12 @@ class Weights:
         """
         for name in layers:
             if name not in self.layers:
-                near = difflib.get_close_matches(name, self.layers, 1)
+                # Keras' own names; its convolutions end with the rectifier.
+                usual = re.sub(r"^block(\d)_conv(?=\d)", r"relu\1_", name.lower())
+                usual = re.sub(r"^block(\d)_pool", r"pool\1", usual)
+                near = difflib.get_close_matches(usual, self.layers, 1)
                 hint = f" (did you mean {near[0]}?)" if near else ""
-                raise WeightsError(
+                raise _error(
                     f"{self.name} has no layer {name!r}{hint}; it has {', '.join(self.layers)}"
                 )
 
@@ -93,34 +95,38 @@ def read(path: Path) -> Weights:
     """Read and check a weights file; its kind is told by its content, not its name.
 
     Raises:
-        WeightsError: missing, not one of the kinds, truncated, or not a VGG.
+        WeightsError: missing, not one of the kinds, damaged, or not a VGG.
     """
     try:
         with path.open("rb") as file:
             head = file.read(128)
-    except OSError as error:
-        raise WeightsError(f"cannot read the network {path}: {error.strerror}") from error
+    except FileNotFoundError:
+        raise _unread(path, f"{_WANTED}, got no file") from None
+    except IsADirectoryError:
+        raise _unread(path, f"{_WANTED}, got a folder") from None
+    except (OSError, ValueError) as error:
+        raise _unread(path, getattr(error, "strerror", "") or str(error)) from error
+
+    kind = "file"
     try:
-        weights = _reader(head)(path)
+        kind, reader = _told_by(head)
+        return _checked(reader(path))
     except WeightsError as error:
-        raise WeightsError(f"cannot read the network {path}: {error}") from None
-    except (
-        # What scipy, h5py, zipfile and numpy raise on damaged files; each reads untrusted bytes.
-        *(OSError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError),
-        *(NotImplementedError, MemoryError, OverflowError, RuntimeError),
-        *(zipfile.BadZipFile, zlib.error),
-    ) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise WeightsError(
-            f"cannot read the network {path}: {_WANTED}, got a damaged or other file "
-            f"({reason[:120]}); download it again, or see `neural-style-tf weights`"
-        ) from error
-    _check(path, weights)
-    return weights
+        raise _unread(path, str(error)) from None
+    except ImportError:
+        raise
+    # Not a list of types: on damaged bytes h5py, zipfile and NumPy raise whatever a codec, a
+    # tokenizer or a struct below them does.
+    except Exception as error:
+        reason = str(error)[:120] or type(error).__name__
+        raise _unread(path, f"{_WANTED}, got a damaged or other {kind} ({reason})") from error
 
 
 def write_npz(path: Path, weights: Weights) -> None:
-    """Write our own format: one array a kernel and bias, the mean, the metadata as JSON."""
+    """Write our own format: one array a kernel and bias, the mean, the metadata as JSON.
+
+    Arrays keep their type, so float16 makes a file half as large; `read` returns float32.
+    """
     arrays: dict[str, Any] = {
         "mean": weights.mean,
         "metadata": np.array(json.dumps(weights.metadata)),
@@ -128,43 +134,57 @@ def write_npz(path: Path, weights: Weights) -> None:
     for name, (kernel, bias) in weights.convolutions.items():
         arrays[f"{name}/kernel"] = kernel
         arrays[f"{name}/bias"] = bias
-    np.savez_compressed(path, **arrays)
+    # To a path, NumPy would add .npz where that is missing.
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)
 
 
-def _reader(head: bytes) -> Callable[[Path], Weights]:
+def _told_by(head: bytes) -> tuple[str, Callable[[Path], Weights]]:
+    """The kind of a file by its first bytes, in words, and the reader of that kind."""
+    if head.startswith(b"MATLAB 7.3"):
+        raise WeightsError(
+            "expected a MATLAB file of version 5, got 7.3; save it there with save(FILE, '-v7')"
+        )
     if head.startswith(b"MATLAB"):
-        # MATLAB's version 7.3 is HDF5 behind a 512-byte header; both published files are older.
-        return _read_mat
+        return "MATLAB file", _read_mat
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
-        return _read_keras
+        return "HDF5 file", _read_keras
     if head.startswith(b"PK"):
-        return _read_npz
+        return "zip file", _read_npz
     if not head:
-        raise WeightsError(f"{_WANTED}, got an empty file; download it again")
-    raise WeightsError(f"{_WANTED}, got something else; see `neural-style-tf weights`")
+        raise WeightsError(f"{_WANTED}, got an empty file")
+    # An error page or a pointer to the real file says so in its first line.
+    line = head.decode("utf-8", "replace").strip().partition("\n")[0].strip()
+    raise WeightsError(f"{_WANTED}, got {f'text: {line:.40}' if line.isprintable() else 'neither'}")
 
 
 def _read_mat(path: Path) -> Weights:
     """MatConvNet's two published layouts: 2014 (`normalization`) and 2018 (`meta`)."""
     import scipy.io
 
-    data = scipy.io.loadmat(str(path))
+    data = scipy.io.loadmat(path, struct_as_record=False)
     if "layers" not in data:
-        found = ", ".join(sorted(key for key in data if not key.startswith("__"))) or "nothing"
-        raise WeightsError(f"expected MatConvNet's 'layers' in the .mat file, got {found}")
+        found = ", ".join(sorted(k for k in data if not k.startswith("__"))[:8]) or "nothing"
+        raise WeightsError(f"expected MatConvNet's cell array 'layers', got {found}")
     convolutions: Convolutions = {}
-    for cell in data["layers"][0]:
+    for cell in data["layers"].flat:
         layer = cell[0, 0]
-        name = str(layer["name"][0])
+        name = str(layer.name[0])
         if re.fullmatch(r"conv\d_\d", name):
-            kernel, bias = layer["weights"][0]
-            # MatConvNet keeps kernels as width, height, in, out.
-            convolutions[name] = (kernel.transpose(1, 0, 2, 3), bias.reshape(-1))
-    normalization = (data["meta"]["normalization"][0, 0] if "meta" in data else
-                     data["normalization"])  # fmt: skip
-    image = np.asarray(normalization[0, 0]["averageImage"], np.float64)
+            if layer.weights.size != 2:
+                raise WeightsError(f"expected the weights of {name} as kernel and bias")
+            kernel, bias = layer.weights.flat
+            # MatConvNet keeps kernels as width, height, in, out, and a bias as a row or column.
+            convolutions[name] = (np.swapaxes(kernel, 0, 1), bias.reshape(-1))
+    normalization = (data["meta"][0, 0].normalization if "meta" in data
+                     else data.get("normalization"))  # fmt: skip
+    if normalization is None:
+        raise WeightsError(
+            "expected the mean pixel in meta.normalization or normalization, got none"
+        )
     # 2014: a whole [224, 224, 3] mean image; 2018: one pixel [1, 1, 3].
-    return Weights(convolutions, image.reshape(-1, 3).mean(0))
+    image = np.asarray(normalization[0, 0].averageImage, np.float64)
+    return Weights(convolutions, image.mean((0, 1)) if image.ndim == 3 else image.reshape(-1))
 
 
 def _read_keras(path: Path) -> Weights:
@@ -174,92 +194,122 @@ def _read_keras(path: Path) -> Weights:
     """
     import h5py
 
-    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    groups: dict[str, list[Any]] = {}
+    found: Convolutions = {}
 
-    def collect(group: Any, trail: str) -> None:
-        arrays = [np.asarray(v) for v in group.values() if isinstance(v, h5py.Dataset)]
-        kernels = [a for a in arrays if a.ndim == 4]
-        biases = [a for a in arrays if a.ndim == 1]
-        if len(kernels) == len(biases) == 1:
-            found[trail] = (kernels[0], biases[0])
-        for key, value in group.items():
-            if isinstance(value, h5py.Group):
-                collect(value, f"{trail}/{key}")
+    # No attributes, where Keras 3 keeps the names of layers: in a damaged file HDF5 may follow
+    # their texts out of memory or round in circles.
+    def collect(trail: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.ndim in (1, 4):
+            groups.setdefault(trail.rpartition("/")[0], []).append(item)
 
-    with h5py.File(path, "r") as file:
-        collect(file, "")
-        names = {trail: str(file[trail].parent.attrs.get("name", "")) for trail in found}
-    named = {
-        f"conv{match[1]}_{match[2]}": pair
-        for trail, pair in found.items()
-        if (match := re.search(r"block(\d)_conv(\d)", f"{trail} {names[trail]}"))
-    }
-    convolutions = (
-        dict(sorted(named.items()))
-        if named
-        else dict(zip(_vgg_names(len(found)), _in_order(found), strict=True))
-    )
+    # Not locked: the cache may lie on a file system that has no locks.
+    with h5py.File(path, "r", locking=False) as file:
+        # Beside the weights, a model that was trained keeps averages of their gradients.
+        file.get("model_weights", file).visititems(collect)
+        for trail, arrays in groups.items():
+            arrays.sort(key=lambda array: array.ndim)
+            if [array.ndim for array in arrays] == [1, 4]:
+                found[trail] = (np.asarray(arrays[1]), np.asarray(arrays[0]))
+
+    convolutions: Convolutions = {}
+    for trail in sorted(found):
+        if match := re.search(r"(?<![a-z\d])block(\d)_conv(\d)(?!\d)", trail):
+            name = f"conv{match[1]}_{match[2]}"
+            if name in convolutions:
+                raise WeightsError(f"expected one VGG, got a model with several {match[0]}")
+            convolutions[name] = found[trail]
+    convolutions = dict(sorted(convolutions.items())) or _in_order(found)
     if "conv1_1" in convolutions:
         kernel, bias = convolutions["conv1_1"]
         convolutions["conv1_1"] = (kernel[:, :, ::-1, :], bias)
     return Weights(convolutions, np.array(IMAGENET_MEAN))
 
 
-def _in_order(found: Convolutions) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Keras 3 names the layers of an unnamed model conv2d, conv2d_1, …: order by the number."""
+def _in_order(found: Convolutions) -> Convolutions:
+    """The convolutions of a model without names: Keras calls them conv2d, conv2d_1, …, conv2d_10.
 
-    def number(trail: str) -> int:
-        match = re.search(r"conv2d(?:_(\d+))?(?:/|$)", trail)
-        if not match:
-            raise WeightsError(f"expected layers named block1_conv1 or conv2d, got {trail!r}")
-        return int(match[1] or 0)
-
-    return (found[trail] for trail in sorted(found, key=number))
-
-
-def _vgg_names(count: int) -> list[str]:
+    A process that has built other models before begins with a higher number. Keras 3 calls named
+    layers so, too, in its `.weights.h5`.
+    """
+    models: dict[str, dict[int, tuple[np.ndarray, np.ndarray]]] = {}
+    for trail, pair in found.items():
+        if match := re.match(r"(.*?)(?<![a-z_])conv2d(?:_(\d+))?(?:/|$)", trail):
+            models.setdefault(match[1], {})[int(match[2] or 0)] = pair
+    # A VGG may be a part of a model that has convolutions of its own.
     for blocks in _KNOWN:
-        if sum(blocks) == count:
-            return [f"conv{b}_{i}" for b, n in enumerate(blocks, 1) for i in range(1, n + 1)]
-    raise WeightsError(f"expected 16 (VGG-19) or 13 (VGG-16) convolutions, got {count}")
+        for model in models.values():
+            if len(model) == sum(blocks):
+                names = [f"conv{b}_{i}" for b, n in enumerate(blocks, 1) for i in range(1, n + 1)]
+                return {name: model[n] for name, n in zip(names, sorted(model), strict=True)}
+    got = ", ".join(map(str, map(len, models.values()))) or f"layers {', '.join(sorted(found)[:8])}"
+    raise WeightsError(
+        "expected layers named block1_conv1, …, or 16 (VGG-19) or 13 (VGG-16) convolutions, "
+        f"got {got if found else 'none'}"
+    )
 
 
 def _read_npz(path: Path) -> Weights:
-    with np.load(path, allow_pickle=False) as data:
+    # np.load leaves a file open that it opened itself and cannot read.
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
         names = [key.removesuffix("/kernel") for key in data.files if key.endswith("/kernel")]
         if not names or "mean" not in data:
-            raise WeightsError("expected arrays conv1_1/kernel, conv1_1/bias, …, mean in the .npz")
-        return Weights(
-            {name: (data[f"{name}/kernel"], data[f"{name}/bias"]) for name in names},
-            data["mean"],
-            json.loads(str(data["metadata"])) if "metadata" in data else {},
-        )
+            found = ", ".join(data.files[:8]) or "nothing"
+            raise WeightsError(
+                f"expected arrays conv1_1/kernel, conv1_1/bias, …, mean in a .npz, got {found}"
+            )
+        metadata = json.loads(str(data["metadata"])) if "metadata" in data else {}
+        if not isinstance(metadata, dict):
+            raise WeightsError(f"expected metadata as a JSON object, got {type(metadata).__name__}")
+        convolutions = {name: (data[f"{name}/kernel"], data[f"{name}/bias"]) for name in names}
+        return Weights(convolutions, data["mean"], metadata)
 
 
-def _check(path: Path, weights: Weights) -> None:
+def _checked(weights: Weights) -> Weights:
     """A VGG is a chain of 3×3 convolutions named block by block, from RGB."""
-
-    def wrong(expected: str, got: object) -> WeightsError:
-        return WeightsError(f"{path} is not a VGG network: expected {expected}, got {got}")
-
-    if not weights.convolutions:
-        raise wrong("convolutions named conv1_1, conv1_2, …", "none")
-    channels, previous = 3, (1, 0)
-    for name, (kernel, bias) in weights.convolutions.items():
-        match = re.fullmatch(r"conv(\d)_(\d)", name)
-        here = (int(match[1]), int(match[2])) if match else (0, 0)
-        if here not in ((previous[0], previous[1] + 1), (previous[0] + 1, 1)):
-            raise wrong("conv1_1, conv1_2, … in order", f"{name} after conv{previous}")
-        if kernel.ndim != 4 or kernel.shape[:3] != (3, 3, channels):
-            raise wrong(f"a kernel [3, 3, {channels}, n] in {name}", list(kernel.shape))
+    convolutions: Convolutions = {}
+    channels, expected = 3, ["conv1_1"]
+    for name, arrays in weights.convolutions.items():
+        if name not in expected:
+            raise WeightsError(f"expected a layer {' or '.join(expected)} next, got {name}")
+        kernel, bias = (_numbers(array, np.float32, name) for array in arrays)
+        if kernel.ndim != 4 or kernel.shape[:3] != (3, 3, channels) or not kernel.size:
+            raise WeightsError(
+                f"expected a kernel [3, 3, {channels}, n] in {name}, got {list(kernel.shape)}"
+            )
         if bias.shape != kernel.shape[3:]:
-            raise wrong(f"a bias of {kernel.shape[3]} in {name}", list(bias.shape))
-        if not (np.isfinite(kernel).all() and np.isfinite(bias).all()):
-            raise wrong(f"finite numbers in {name}", "NaN or infinity")
-        weights.convolutions[name] = (
-            np.ascontiguousarray(kernel, np.float32),
-            np.ascontiguousarray(bias, np.float32),
-        )
-        channels, previous = kernel.shape[3], here
-    if weights.mean.shape != (3,) or not np.isfinite(weights.mean).all():
-        raise wrong("a mean pixel of three finite numbers", weights.mean)
+            raise WeightsError(
+                f"expected a bias [{kernel.shape[3]}] in {name}, got {list(bias.shape)}"
+            )
+        convolutions[name] = (kernel, bias)
+        channels = bias.size
+        block, index = int(name[4]), int(name[6:])
+        expected = [f"conv{block}_{index + 1}", f"conv{block + 1}_1"]
+    if not convolutions:
+        raise WeightsError("expected convolutions conv1_1, conv1_2, …, got none")
+    mean = _numbers(weights.mean, np.float64, "the mean pixel")
+    if mean.shape != (3,):
+        raise WeightsError(f"expected a mean pixel [3], got {list(mean.shape)}")
+    return Weights(convolutions, mean, weights.metadata)
+
+
+def _numbers(array: Any, dtype: type[np.floating], where: str) -> np.ndarray:
+    """A contiguous copy, so that nothing keeps the whole file in memory."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiu":
+        raise WeightsError(f"expected numbers in {where}, got {array.dtype}")
+    with np.errstate(all="ignore"):
+        array = np.array(array, dtype, order="C")
+    if not np.isfinite(array).all():
+        raise WeightsError(f"expected finite numbers in {where}, got NaN or infinity")
+    return array
+
+
+def _unread(path: Path, reason: str) -> WeightsError:
+    # Cut, for a file may quote names of any length.
+    return _error(f"cannot read the network {path}: {reason:.400}; {_ADVICE}")
+
+
+def _error(text: str) -> WeightsError:
+    # A path, and what a file says of itself, may hold line ends and what a terminal would obey.
+    return WeightsError("".join(char if char.isprintable() else " " for char in text))

@@ -1,0 +1,247 @@
+"""vgg/network.py against float64 NumPy: every activation, and no more than was asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import vgg
+from tests import reference, tiny
+from vgg.errors import WeightsError
+from vgg.weights import Weights, read
+
+ROOT = Path(__file__).parent.parent
+WEIGHTS = Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL))
+
+
+def build(**options: Any) -> Any:
+    from vgg import network
+
+    return network.build(WEIGHTS, **options)
+
+
+@pytest.fixture(scope="module")
+def models() -> dict[str, Any]:
+    """Every activation, by pooling."""
+    return {pooling: build(pooling=pooling) for pooling in ("max", "avg")}
+
+
+def convolutions(model: Any) -> list[str]:
+    import keras
+
+    return [layer.name for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+
+
+# Pooling rounds up: 17×16 ends in one pixel, and the smaller ones pool a single pixel for long.
+@pytest.mark.parametrize("size", [(32, 48), (37, 45), (17, 16), (2, 3), (1, 1)])
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+def test_every_activation_is_that_of_numpy(
+    models: dict[str, Any], pooling: str, size: tuple[int, int]
+) -> None:
+    pixels = tiny.picture(*size, 1)
+    outputs = models[pooling](pixels[None].astype(np.float32))
+    expected = reference.features(WEIGHTS.convolutions, pixels, WEIGHTS.layers, pooling)
+    assert list(outputs) == list(expected)
+    for layer, activation in expected.items():
+        assert outputs[layer].dtype == "float32"
+        assert outputs[layer].shape == (1, *activation.shape)
+        tolerance = 1e-5 * np.abs(activation).max()
+        np.testing.assert_allclose(outputs[layer][0], activation, 0, tolerance, err_msg=layer)
+
+
+def test_the_poolings_differ(models: dict[str, Any]) -> None:
+    pixels = tiny.picture(16, 16, 1)[None].astype(np.float32)
+    theirs = (models[pooling](pixels)["pool1"].numpy() for pooling in ("max", "avg"))
+    assert np.abs(np.subtract(*theirs)).max() > 1
+
+
+def test_max_is_the_default(models: dict[str, Any]) -> None:
+    pixels = tiny.picture(16, 16, 1)[None].astype(np.float32)
+    default = build(layers=["pool1"])(pixels)["pool1"]
+    np.testing.assert_array_equal(default, models["max"](pixels)["pool1"])
+
+
+@pytest.mark.parametrize("pooling", ["max", "avg"])
+def test_the_gradient_is_that_of_numpy_inside_a_graph(models: dict[str, Any], pooling: str) -> None:
+    import tensorflow as tf
+
+    model = models[pooling]
+
+    @tf.function(input_signature=[tf.TensorSpec([1, None, None, 3])] * 2)
+    def gradient(pixels: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(pixels)
+            loss = tf.reduce_mean((model(pixels)["pool3"] - model(target)["pool3"]) ** 2)
+        return tape.gradient(loss, pixels)
+
+    for size in ((24, 32), (21, 19)):
+        content, target = (tiny.picture(*size, seed).astype(np.float32) for seed in (1, 2))
+        _, expected = reference.losses_and_gradient(
+            WEIGHTS.convolutions,
+            content,
+            target,
+            [],
+            content_layers={"pool3": 1.0},
+            style_layers={},
+            content_weight=1.0,
+            tv_weight=0.0,
+            blend=(),
+            pooling=pooling,
+        )
+        got = gradient(content[None], target[None])[0]
+        np.testing.assert_allclose(got, expected, 0, 1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("layers", "deepest"),
+    [
+        (["conv1_1"], 1),
+        (["relu2_1", "conv1_2"], 3),
+        (["pool2"], 4),
+        (["relu4_2", "relu5_1", "relu1_1"], 13),
+        (None, 16),
+    ],
+)
+def test_nothing_deeper_than_asked_is_computed(layers: list[str] | None, deepest: int) -> None:
+    model = build(layers=layers)
+    assert convolutions(model) == list(WEIGHTS.convolutions)[:deepest]
+    assert model.layers[-1].name == max(layers or ["pool5"], key=WEIGHTS.layers.index)
+
+
+def test_the_asked_layers_come_once_and_in_the_order_of_the_network() -> None:
+    model = build(layers=iter(["relu3_1", "relu1_1", "pool1", "relu1_1"]))
+    outputs = model(tiny.picture(9, 9, 1)[None].astype(np.float32))
+    assert list(outputs) == ["relu1_1", "pool1", "relu3_1"]
+
+
+def test_one_layer_may_be_a_word() -> None:
+    assert list(build(layers="relu1_2").output) == ["relu1_2"]
+
+
+def test_the_network_is_frozen(models: dict[str, Any]) -> None:
+    assert models["max"].trainable_weights == []
+    assert len(models["max"].weights) == 2 * 16
+
+
+def test_a_batch_of_pictures_is_that_of_each(models: dict[str, Any]) -> None:
+    pictures = np.stack([tiny.picture(12, 10, seed) for seed in (1, 2)]).astype(np.float32)
+    together = models["max"](pictures)["relu3_1"].numpy()
+    for picture, activation in zip(pictures, together, strict=True):
+        np.testing.assert_allclose(
+            models["max"](picture[None])["relu3_1"][0], activation, rtol=1e-5, atol=1e-3
+        )
+
+
+# Errors
+
+
+def test_an_unknown_layer() -> None:
+    with pytest.raises(WeightsError) as caught:
+        build(layers=["relu1_1", "relu5_9", "relu6_1"])
+    assert str(caught.value) == (
+        "VGG-19 with 4/6/8/8/8 channels has no layer 'relu5_9' (did you mean relu5_4?); "
+        f"it has {', '.join(WEIGHTS.layers)}"
+    )
+
+
+def test_no_layer() -> None:
+    with pytest.raises(WeightsError, match=r"expected at least one layer, got none; .*relu1_1"):
+        build(layers=[])
+
+
+def test_an_unknown_pooling() -> None:
+    with pytest.raises(WeightsError, match="unknown pooling 'mean': expected max or avg"):
+        build(pooling="mean")
+
+
+def test_keras_on_another_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    monkeypatch.setattr(keras.config, "backend", lambda: "jax")
+    with pytest.raises(WeightsError, match="expected Keras on TensorFlow, got jax; set KERAS_B"):
+        build()
+
+
+def test_a_users_keras_settings_change_nothing(tmp_path: Path) -> None:
+    """Settings of other projects: another backend, sizes in another order, other precision."""
+    (tmp_path / "keras.json").write_text(
+        json.dumps({"backend": "jax", "image_data_format": "channels_first", "floatx": "float16"})
+    )
+    code = (
+        "import numpy as np\n"
+        "from tests.test_vgg_network import build\n"
+        "outputs = build(layers=['pool1', 'pool2'])(np.ones((1, 8, 12, 3), np.float32))\n"
+        "print([(tuple(output.shape), output.dtype.name) for output in outputs.values()])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"KERAS_BACKEND": "jax", "KERAS_HOME": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "[((1, 4, 6, 4), 'float32'), ((1, 2, 3, 6), 'float32')]"
+
+
+# From a file
+
+
+def test_every_kind_of_file_gives_the_same_activations(tmp_path: Path) -> None:
+    from vgg import network
+
+    tiny.write_mat(tmp_path / "2018", layout="2018")
+    tiny.write_mat(tmp_path / "2014", layout="2014", classifier=True)
+    tiny.write_keras_h5(tmp_path / "keras")
+    pixels = tiny.picture(20, 24, 3)
+    expected = reference.features(tiny.weights(), pixels, ["relu1_1", "relu2_2"])
+    for path in tmp_path.iterdir():
+        model = network.build(read(path), layers=expected)
+        for layer, activation in model(pixels[None].astype(np.float32)).items():
+            tolerance = 1e-5 * np.abs(expected[layer]).max()
+            np.testing.assert_allclose(activation[0], expected[layer], 0, tolerance)
+
+
+def test_vgg16(tmp_path: Path) -> None:
+    tiny.write_mat(tmp_path / "vgg16.mat", blocks=tiny.VGG16)
+    model = vgg.load(tmp_path / "vgg16.mat", layers=["relu3_3", "relu5_3"])
+    assert len(convolutions(model)) == 13
+    with pytest.raises(WeightsError, match=r"no layer 'relu4_4' \(did you mean relu4_[23]\?\)"):
+        vgg.load(tmp_path / "vgg16.mat", layers=["relu4_4"])
+
+
+def test_load_passes_everything_on(network_file: Path) -> None:
+    pixels = tiny.picture(15, 11, 1)
+    outputs = vgg.load(str(network_file), "avg", ["pool2"])(pixels[None].astype(np.float32))
+    expected = reference.features(tiny.weights(), pixels, ["pool2"], "avg")["pool2"]
+    assert list(outputs) == ["pool2"]
+    np.testing.assert_allclose(outputs["pool2"][0], expected, 0, 1e-5 * np.abs(expected).max())
+
+
+def test_load_takes_a_path_for_a_file_and_a_word_for_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "empty"))
+    tiny.write_mat(Path("vgg19"))
+    assert list(vgg.load(Path("vgg19"), layers=["relu1_1"]).output) == ["relu1_1"]
+    with pytest.raises(WeightsError, match=r"--network vgg19: expected .*empty"):
+        vgg.load("vgg19")
+
+
+def test_load_of_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"missing\.mat.*got no file"):
+        vgg.load(tmp_path / "missing.mat")
+    with pytest.raises(WeightsError, match=r"missing\.mat"):
+        vgg.load(str(tmp_path / "missing.mat"))
+
+
+def test_public_names() -> None:
+    assert vgg.__all__ == ["WeightsError", "load"]
