@@ -67,12 +67,19 @@ def _reported(work: Callable[[], int]) -> int:
     except (NeuralStyleError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
-    except MemoryError:
-        print("error: expected more memory than there is: give a smaller --width", file=sys.stderr)
+    except Exception as error:
+        if not _out_of_memory(error):
+            raise
+        print("error: the picture needs more memory than there is: lower --width", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted: nothing is written", file=sys.stderr)
         return EXIT_CODE
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # By its name, for TensorFlow may not have been imported.
+    return isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
 if __name__ == "__main__":

@@ -239,7 +239,13 @@ class TensorBoard:
 
         self.summary = tf.summary
         self.picture = picture
-        self.writer = tf.summary.create_file_writer(os.fspath(folder))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.writer = tf.summary.create_file_writer(os.fspath(folder))
+        except (OSError, tf.errors.OpError) as error:
+            raise FileError(
+                f"cannot write into the log folder {folder}: {error}; name another --log-dir"
+            ) from error
         self.pictures = every(max(1, total // 10), total) | {0, total}
         self.stops: Collection[int] = every(max(1, total // 200), total) | self.pictures
 

@@ -323,6 +323,27 @@ def test_a_diverging_run_saves_its_last_finite_picture(
     assert (pixels("out.png") == pixels("content.png")).all()
 
 
+class ResourceExhaustedError(Exception):
+    """As TensorFlow's."""
+
+
+@pytest.mark.parametrize("kind", [MemoryError, ResourceExhaustedError])
+def test_too_little_memory_is_one_line(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: type[Exception],
+) -> None:
+    def stylize(*args: Any, **kwargs: Any) -> Any:
+        raise kind("OOM when allocating tensor\nwith a long story")
+
+    monkeypatch.setattr("neural_style_tf.loop.stylize", stylize)
+    assert run(*PICTURES, *SHORT) == 2
+    err = capsys.readouterr().err
+    assert "error: the picture needs more memory than there is: lower --width\n" in err
+    assert "story" not in err
+
+
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     """The program in a process of its own, up to its first line of losses."""
     process = subprocess.Popen(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from neural_style_tf import progress
-from neural_style_tf.errors import OptionError
+from neural_style_tf.errors import FileError, OptionError
 from neural_style_tf.loop import Candidate, Step
 from neural_style_tf.losses import Terms
 
@@ -196,3 +196,9 @@ def test_tensorboard_events(tmp_path: Path) -> None:
     ]
     assert tags.count("loss/total") == 21
     assert tags.count("picture") == 12
+
+
+def test_a_log_folder_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(FileError, match="cannot write into the log folder"):
+        progress.TensorBoard(tmp_path / "file" / "logs", 20, lambda step: None)
