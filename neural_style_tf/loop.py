@@ -177,7 +177,7 @@ class _Loop:
 
 
 def _choose(condition: tf.Tensor, yes: Any, no: Any) -> Any:
-    return tf.nest.map_structure(lambda a, b: tf.where(condition, a, b), yes, no)
+    return tf.cond(condition, lambda: yes, lambda: no)
 
 
 def _step(state: _State, total: int) -> Step:

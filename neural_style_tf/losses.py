@@ -26,6 +26,10 @@ class Terms(NamedTuple):
     total: tf.Tensor
 
 
+# A picture -> its loss and the gradient of the total: what optimizers work with.
+Evaluate = Callable[[tf.Tensor], tuple[Terms, tf.Tensor]]
+
+
 class Targets(NamedTuple):
     """What a picture is compared with: computed once, used at every step.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from neural_style_tf.errors import OptionError
 from neural_style_tf.settings import option
 
-OPTIMIZERS = ("adam",)
+OPTIMIZERS = ("adam", "lbfgs")
 KEEP = ("best", "last")
 
 
@@ -27,7 +27,11 @@ class Schedule:
     """
 
     iterations: int = option(1000, "iterations")
-    optimizer: str = option("adam", "optimizer", choices=OPTIMIZERS)
+    optimizer: str = option(
+        "adam",
+        "adam, as the 2017 program, or lbfgs, which needs far fewer iterations",
+        choices=OPTIMIZERS,
+    )
     learning_rate: float = option(10.0, "Adam: learning rate, in grey levels")
     beta1: float = option(0.9, "Adam: decay of the mean gradient")
     beta2: float = option(0.999, "Adam: decay of the mean squared gradient")

@@ -130,7 +130,7 @@ def test_a_layer_that_no_vgg_has_stays_to_be_refused_by_the_network() -> None:
         ({"epsilon": 0}, "above 0"),
         ({"initial_noiseblend": 1.5}, "between 0 and 1"),
         ({"seed": -1}, "0 to 2147483647"),
-        ({"optimizer": "sgd"}, "optimizer: expected adam"),
+        ({"optimizer": "sgd"}, "optimizer: expected adam or lbfgs"),
         ({"keep": "first"}, "keep: expected best or last"),
     ],
 )

@@ -125,7 +125,7 @@ def test_a_mat_file_without_mean_pixel(tmp_path: Path, layout: str) -> None:
             variables.pop(name, None)
 
     assert refusal(mat(tmp_path / "x.mat", change, layout=layout)) == (
-        "expected the mean pixel in meta.normalization or normalization"
+        "expected the mean pixel in meta.normalization or normalization, got none"
     )
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from neural_style_tf.adam import Adam
 from neural_style_tf.losses import Terms
-from neural_style_tf.optimizers import Adam, make
+from neural_style_tf.optimizers import make
 from neural_style_tf.schedule import Schedule
 
 

@@ -1,0 +1,191 @@
+"""L-BFGS (Nocedal 1980; Nocedal & Wright 2006, algorithm 7.5), on the device.
+
+One `step` is one evaluation of the loss: either the trial point is taken, and a new direction is
+computed from the history, or the line search goes on from the same point. So a run of n iterations
+costs n evaluations, whatever the line search does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from neural_style_tf.losses import Evaluate, Terms
+
+Metric = Callable[[tf.Tensor], tf.Tensor]
+
+# Weak Wolfe conditions: enough decrease, and a slope that has flattened.
+_DECREASE, _FLATTENED = 1e-4, 0.9
+# A difference of losses below this share of the loss is rounding in float32.
+_ROUNDING = 1e-7
+# Trials from one point before its direction is given up.
+_TRIALS = 12
+
+
+class Search(NamedTuple):
+    """A line search from the last point taken: scalars but for the direction."""
+
+    direction: tf.Tensor
+    slope: tf.Tensor
+    length: tf.Tensor
+    low: tf.Tensor
+    high: tf.Tensor
+    trials: tf.Tensor
+
+
+class History(NamedTuple):
+    """The last m steps and changes of gradient `[m, …]`; rho `[m]` is 1/(s·y), 0 where empty."""
+
+    steps: tf.Tensor
+    changes: tf.Tensor
+    rho: tf.Tensor
+
+
+class LBFGSState(NamedTuple):
+    """The last point taken with its loss and gradient, the history, and the search under way."""
+
+    pixels: tf.Tensor
+    terms: Terms
+    gradient: tf.Tensor
+    history: History
+    search: Search
+
+
+def spectral(x: tf.Tensor) -> tf.Tensor:
+    """Divide the spectrum of `[1, H, W, C]` by frequency: a metric in which pictures are round.
+
+    The losses of style transfer curve more along fine structure than along coarse; dividing by |f|
+    lets one step move both alike. It is the same as minimizing over z with x = |f|^-½·z.
+    """
+    _, height, width, _ = x.shape
+    vertical = np.fft.fftfreq(height)[:, None]
+    horizontal = np.fft.rfftfreq(width)[None]
+    frequency = np.hypot(vertical, horizontal)
+    frequency[0, 0] = min(1 / height, 1 / width)  # the mean, as free as the slowest wave
+    gain = 1 / frequency
+    gain /= np.sqrt(np.mean(gain**2))
+    spectrum = tf.signal.rfft2d(tf.transpose(x, (0, 3, 1, 2)))  # [1, C, H, W/2 + 1]
+    filtered = tf.signal.irfft2d(spectrum * tf.cast(gain, spectrum.dtype), (height, width))
+    return tf.transpose(filtered, (0, 2, 3, 1))
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """L-BFGS with a weak Wolfe line search that cannot stall or blow up.
+
+    Attributes:
+        memory: how many past steps are remembered.
+        metric: a symmetric positive linear map of gradients, the first guess of the inverse
+            Hessian but for its scale; identity by default.
+        first_step: root mean square of the very first trial step, in the unknown's unit.
+    """
+
+    memory: int = 10
+    metric: Metric = tf.identity
+    first_step: float = 1.0
+
+    def start(self, evaluate: Evaluate, pixels: tf.Tensor) -> LBFGSState:
+        """The state at the first point, with a search along the gradient."""
+        terms, gradient = evaluate(pixels)
+        empty = tf.zeros((self.memory, *pixels.shape), pixels.dtype)
+        history = History(empty, empty, tf.zeros(self.memory, pixels.dtype))
+        return LBFGSState(pixels, terms, gradient, history, self._search(gradient, history))
+
+    def step(self, evaluate: Evaluate, state: LBFGSState) -> LBFGSState:
+        """One evaluation: the next point, or a shorter or longer trial from the same one."""
+        search = state.search
+        trial = state.pixels + search.length * search.direction
+        terms, gradient = evaluate(trial)
+        slope = _dot(gradient, search.direction)
+        limit = state.terms.total + _DECREASE * search.length * search.slope
+        # A trial that is NaN or infinite is one that went too far.
+        enough = terms.total <= limit + _ROUNDING * tf.abs(state.terms.total)
+        enough &= tf.math.is_finite(slope)
+        given_up = search.trials >= _TRIALS
+        flat = slope >= _FLATTENED * search.slope
+
+        def take() -> LBFGSState:
+            history = _remember(state.history, trial - state.pixels, gradient - state.gradient)
+            return LBFGSState(trial, terms, gradient, history, self._search(gradient, history))
+
+        def retry() -> LBFGSState:
+            return state._replace(search=_next(state, terms.total, enough))
+
+        def restart() -> LBFGSState:
+            # Not even a short step along this direction helps: the history misleads.
+            history = state.history._replace(rho=tf.zeros_like(state.history.rho))
+            search = self._search(state.gradient, history)
+            return state._replace(
+                history=history, search=search._replace(length=search.length * 1e-3)
+            )
+
+        return tf.case([(enough & (flat | given_up), take), (given_up, restart)], default=retry)
+
+    def _search(self, gradient: tf.Tensor, history: History) -> Search:
+        newton = -self._solve(gradient, history)
+        steepest = -self.metric(gradient)
+        steepest *= self.first_step / tf.maximum(_rms(steepest), 1e-30)
+        known = tf.reduce_any(history.rho > 0) & (_dot(gradient, newton) < 0)
+        direction = tf.where(known, newton, steepest)
+        one = tf.ones((), gradient.dtype)
+        return Search(
+            direction, _dot(gradient, direction), one, 0 * one, one * np.inf, tf.constant(0)
+        )
+
+    def _solve(self, gradient: tf.Tensor, history: History) -> tf.Tensor:
+        """The two-loop recursion: the inverse Hessian's estimate times the gradient."""
+        newest = history.changes[-1]
+        curvature = _dot(newest, self.metric(newest)) * history.rho[-1]
+        q, shares = gradient, []
+        for i in reversed(range(self.memory)):
+            shares.append(history.rho[i] * _dot(history.steps[i], q))
+            q -= shares[-1] * history.changes[i]
+        r = self.metric(q) / tf.maximum(curvature, 1e-30)
+        for i, share in enumerate(reversed(shares)):
+            r += history.steps[i] * (share - history.rho[i] * _dot(history.changes[i], r))
+        return r
+
+
+def _remember(history: History, step: tf.Tensor, change: tf.Tensor) -> History:
+    """The history with one more pair; a pair of no positive curvature teaches nothing."""
+    product = _dot(step, change)
+    useful = product > 1e-10 * tf.sqrt(_dot(step, step) * _dot(change, change))
+
+    def pushed() -> History:
+        return History(
+            tf.concat([history.steps[1:], step[None]], 0),
+            tf.concat([history.changes[1:], change[None]], 0),
+            tf.concat([history.rho[1:], 1 / product[None]], 0),
+        )
+
+    return tf.cond(useful, pushed, lambda: history)
+
+
+def _next(state: LBFGSState, loss: tf.Tensor, enough: tf.Tensor) -> Search:
+    """A longer trial while the loss still falls steeply, a shorter one where it went too far."""
+    search = state.search
+    low = tf.where(enough, search.length, search.low)
+    high = tf.where(enough, search.high, search.length)
+    # The minimum of the parabola through the loss and slope here and the loss there.
+    excess = loss - state.terms.total - search.slope * search.length
+    parabola = -search.slope * search.length**2 / (2 * excess)
+    parabola = tf.where(tf.math.is_finite(parabola), parabola, 0.0)
+    inside = tf.where(low > 0, (low + high) / 2, tf.clip_by_value(parabola, 0.1 * high, 0.5 * high))
+    return search._replace(
+        length=tf.where(tf.math.is_inf(high), 2 * low, inside),
+        low=low,
+        high=high,
+        trials=search.trials + 1,
+    )
+
+
+def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(a * b)
+
+
+def _rms(x: tf.Tensor) -> tf.Tensor:
+    return tf.sqrt(tf.reduce_mean(tf.square(x)))

@@ -1,0 +1,170 @@
+"""L-BFGS against SciPy's, and against whatever could make a line search stall or blow up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import scipy.optimize
+import tensorflow as tf
+
+from neural_style_tf.lbfgs import LBFGS, spectral
+from neural_style_tf.losses import Loss, Terms
+from neural_style_tf.objective import Objective
+from neural_style_tf.pixels import as_pixels
+
+Function = Callable[[tf.Tensor], tf.Tensor]
+
+
+def evaluated(function: Function) -> Any:
+    def evaluate(x: tf.Tensor) -> tuple[Terms, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = function(x)
+        zero = tf.zeros_like(value)
+        return Terms(zero, zero, zero, value), tape.gradient(value, x)
+
+    return evaluate
+
+
+def minimized(optimizer: LBFGS, function: Function, start: Any, evaluations: int) -> list[float]:
+    """The loss of the point held after each evaluation."""
+    evaluate = evaluated(function)
+    state = optimizer.start(evaluate, tf.constant(start))
+    step = tf.function(lambda state: optimizer.step(evaluate, state))
+    losses = [float(state.terms.total)]
+    for _ in range(evaluations - 1):
+        state = step(state)
+        losses.append(float(state.terms.total))
+    return losses
+
+
+def rosenbrock(x: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2)
+
+
+def quadratic(condition: float, size: int = 40) -> Function:
+    scales = tf.constant(np.geomspace(1, condition, size))
+    return lambda x: tf.reduce_sum(scales * x**2) / 2
+
+
+@pytest.mark.parametrize(
+    ("function", "start", "evaluations"),
+    [
+        (rosenbrock, np.array([-1.2, 1.0]), 45),
+        (rosenbrock, np.full(20, -0.7), 90),
+        (quadratic(1e2), np.ones(40), 40),
+        (quadratic(1e4), np.ones(40), 120),
+        (lambda x: tf.reduce_sum(tf.math.softplus(3 * x) - x), np.linspace(-9, 9, 30), 25),
+    ],
+    ids=["rosenbrock-2", "rosenbrock-20", "quadratic-1e2", "quadratic-1e4", "softplus"],
+)
+def test_as_good_as_scipys_for_a_like_number_of_evaluations(
+    function: Function, start: Any, evaluations: int
+) -> None:
+    def both(x: Any) -> tuple[float, Any]:
+        terms, gradient = evaluated(function)(tf.constant(x))
+        return float(terms.total), gradient.numpy()
+
+    options = {"maxcor": 10, "maxfun": evaluations, "gtol": 0, "ftol": 0}
+    theirs = scipy.optimize.minimize(both, start, jac=True, method="L-BFGS-B", options=options)
+    ours = minimized(LBFGS(), function, start, round(1.25 * evaluations))
+    assert ours[-1] <= 1.05 * theirs.fun + 1e-9 * ours[0]
+
+
+def test_a_style_problem_as_well_as_scipy(
+    shallow: Any, content: npt.NDArray[np.uint8], style: npt.NDArray[np.uint8]
+) -> None:
+    loss = Loss(shallow, Objective())
+    targets = loss.targets(as_pixels(content), [as_pixels(style)])
+    evaluate = tf.function(lambda pixels: loss.value_and_gradient(pixels, targets))
+
+    def both(x: Any) -> tuple[float, Any]:
+        terms, gradient = evaluate(tf.constant(x.reshape(1, 48, 64, 3), tf.float32))
+        return float(terms.total), gradient.numpy().ravel().astype(float)
+
+    start = as_pixels(content)
+    theirs = scipy.optimize.minimize(
+        both,
+        start.numpy().ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxcor": 10, "maxfun": 60, "gtol": 0, "ftol": 0},
+    )
+    for metric in (tf.identity, spectral):
+        optimizer = LBFGS(metric=metric)
+        state = optimizer.start(evaluate, start)
+        step = tf.function(lambda state, optimizer=optimizer: optimizer.step(evaluate, state))
+        for _ in range(70):
+            state = step(state)
+        assert float(state.terms.total) <= 1.05 * theirs.fun
+
+
+def test_the_loss_never_rises() -> None:
+    losses = minimized(LBFGS(first_step=50.0), rosenbrock, np.full(8, 2.5), 120)
+    assert all(after <= before * (1 + 1e-6) for before, after in pairwise(losses))
+    assert losses[-1] < 1e-3 * losses[0]
+
+
+def test_a_trial_into_nowhere_is_taken_back() -> None:
+    """Beyond a radius the loss is NaN, as where features overflow."""
+
+    def function(x: tf.Tensor) -> tf.Tensor:
+        bowl = tf.reduce_sum(x**2) / 2
+        return tf.where(tf.reduce_max(tf.abs(x)) < 4, bowl, np.nan)
+
+    losses = minimized(LBFGS(first_step=1e4), function, np.full(5, 3.0), 40)
+    assert np.isfinite(losses).all()
+    assert losses[-1] < 1e-6
+
+
+def test_at_the_minimum_it_stays() -> None:
+    losses = minimized(LBFGS(), quadratic(10), np.zeros(40), 40)
+    assert losses == [0.0] * 40
+
+
+def test_a_gradient_that_is_wrong_does_no_harm() -> None:
+    """Uphill for ever: every trial is refused, and nothing moves."""
+
+    def evaluate(x: tf.Tensor) -> tuple[Terms, tf.Tensor]:
+        value = tf.reduce_sum(x**2)
+        return Terms(0 * value, 0 * value, 0 * value, value), -2 * x
+
+    optimizer = LBFGS()
+    state = optimizer.start(evaluate, tf.ones(4))
+    for _ in range(60):
+        state = optimizer.step(evaluate, state)
+    assert float(state.terms.total) == pytest.approx(4.0, rel=1e-5)
+    assert np.isfinite(state.search.direction).all()
+
+
+def test_a_metric_that_knows_the_curvature_needs_no_history() -> None:
+    scales = tf.constant(np.geomspace(1, 1e4, 40))
+    optimizer = LBFGS(metric=lambda gradient: gradient / scales)
+    assert minimized(optimizer, quadratic(1e4), np.ones(40), 8)[-1] < 1e-12
+
+
+@pytest.mark.parametrize("size", [(16, 16), (15, 22), (9, 7)])
+def test_the_spectral_metric_is_symmetric_and_positive(size: tuple[int, int]) -> None:
+    a, b = (
+        tf.constant(np.random.default_rng(seed).normal(size=(1, *size, 3)), tf.float32)
+        for seed in (0, 1)
+    )
+    crossed = float(tf.reduce_sum(a * spectral(b)))
+    assert crossed == pytest.approx(float(tf.reduce_sum(b * spectral(a))), rel=1e-4, abs=1e-4)
+    assert float(tf.reduce_sum(a * spectral(a))) > 0
+
+
+def test_the_spectral_metric_divides_by_frequency() -> None:
+    x = np.arange(32)
+    gains = []
+    for cycles in (1, 2, 8):
+        wave = np.broadcast_to(np.cos(2 * np.pi * cycles * x / 32)[None, None, :, None],
+                               (1, 32, 32, 3)).astype(np.float32)  # fmt: skip
+        gains.append(float(tf.reduce_max(spectral(tf.constant(wave)))))
+    assert gains[0] / gains[1] == pytest.approx(2, rel=1e-3)
+    assert gains[0] / gains[2] == pytest.approx(8, rel=1e-3)
