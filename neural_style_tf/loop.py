@@ -117,7 +117,8 @@ class _Loop:
     def __init__(self, loss: Loss, targets: Any, schedule: Schedule) -> None:
         self.schedule = schedule
         self.optimizer = optimizers.make(schedule)
-        self.evaluate = lambda pixels: loss.value_and_gradient(pixels, targets)
+        # A graph of its own, traced once for the first picture and for the loop.
+        self.evaluate = tf.function(lambda pixels: loss.value_and_gradient(pixels, targets))
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         self.advance = tf.function(self._advance, jit_compile=on_gpu or None)
 
