@@ -1,6 +1,7 @@
 """Make the example pictures: a photograph that may be shared, and a painting of our own.
 
-    python examples/make.py            # writes content.jpg and style.jpg beside this file
+    python examples/make.py                     # writes content.jpg and style.jpg beside this file
+    python examples/make.py --sheet result.png  # the README's picture, from them and a result
 
 The photograph is `coffee` of scikit-image (pip install scikit-image), which its photographer,
 Rachel Michetti, gave to the public domain (CC0). The painting is painted here, stroke by stroke: a
@@ -161,10 +162,32 @@ def photograph() -> Image.Image:
     return Image.fromarray(data.coffee())
 
 
+def sheet(pictures: list[Image.Image], height: int = 256) -> Image.Image:
+    """Pictures side by side, at one height."""
+    gap = 6
+    resized = [
+        picture.convert("RGB").resize((round(picture.width * height / picture.height), height))
+        for picture in pictures
+    ]
+    width = sum(picture.width + gap for picture in resized) - gap
+    result, left = Image.new("RGB", (width, height), "white"), 0
+    for picture in resized:
+        result.paste(picture, (left, 0))
+        left += picture.width + gap
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output-dir", type=Path, default=Path(__file__).parent)
-    folder = parser.parse_args().output_dir
+    parser.add_argument("--sheet", type=Path, metavar="RESULT")
+    options = parser.parse_args()
+    folder: Path = options.output_dir
+    if options.sheet:
+        paths = (folder / "content.jpg", folder / "style.jpg", options.sheet)
+        docs = Path(__file__).parent.parent / "docs"
+        sheet([Image.open(path) for path in paths]).save(docs / "example.jpg", quality=90)
+        return
     paint().save(folder / "style.jpg", quality=90)
     photograph().save(folder / "content.jpg", quality=90)
 
