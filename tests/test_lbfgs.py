@@ -168,3 +168,8 @@ def test_the_spectral_metric_divides_by_frequency() -> None:
         gains.append(float(tf.reduce_max(spectral(tf.constant(wave)))))
     assert gains[0] / gains[1] == pytest.approx(2, rel=1e-3)
     assert gains[0] / gains[2] == pytest.approx(8, rel=1e-3)
+
+
+def test_a_first_step_far_too_short_grows() -> None:
+    losses = minimized(LBFGS(first_step=1e-3), quadratic(10), np.full(40, 100.0), 50)
+    assert losses[-1] < 1e-6 * losses[0]
