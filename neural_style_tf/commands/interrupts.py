@@ -37,14 +37,16 @@ def interruptible(items: Iterator[T]) -> Iterator[T]:
     threading.Thread(target=work, daemon=True, name="device").start()
     try:
         while True:
-            with contextlib.suppress(queue.Empty):
+            try:
                 # The time limit lets Windows see Ctrl-C; elsewhere the wait itself is interrupted.
                 what, value = made.get(timeout=0.5)
-                if what == "end":
-                    return
-                if what == "error":
-                    raise value
-                yield value
+            except queue.Empty:
+                continue
+            if what == "end":
+                return
+            if what == "error":
+                raise value
+            yield value
     finally:
         unwanted.set()
         with contextlib.suppress(queue.Empty):
