@@ -53,7 +53,16 @@ def gram(features: tf.Tensor, norm: str = "hwc") -> tf.Tensor:
     flat = tf.reshape(features, (-1, channels))  # [h·w, C]
     positions = tf.cast(tf.shape(flat)[0], flat.dtype)
     divisor = positions * {"hwc": channels, "hw": 1, "2hwc": 2 * channels}[norm]
-    return tf.matmul(flat, flat, transpose_a=True) / divisor
+    return _self_product(flat) / divisor
+
+
+@tf.custom_gradient
+def _self_product(flat: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """FᵀF, whose gradient F(U + Uᵀ) is one matrix product; the library's own would be two."""
+    return (
+        tf.matmul(flat, flat, transpose_a=True),
+        lambda upstream: tf.matmul(flat, upstream + tf.transpose(upstream)),
+    )
 
 
 def content_distance(features: tf.Tensor, target: tf.Tensor, norm: str = "mean") -> tf.Tensor:
@@ -87,9 +96,27 @@ def total_variation(pixels: tf.Tensor) -> tf.Tensor:
 
     Each axis is divided by its own number of differences, as in the 2017 program.
     """
-    dy = pixels[:, 1:] - pixels[:, :-1]  # [1, H−1, W, 3]
-    dx = pixels[:, :, 1:] - pixels[:, :, :-1]  # [1, H, W−1, 3]
-    return tf.reduce_mean(tf.square(dy)) + tf.reduce_mean(tf.square(dx))
+    return _mean_squared_difference(pixels, axis=1) + _mean_squared_difference(pixels, axis=2)
+
+
+def _mean_squared_difference(pixels: tf.Tensor, axis: int) -> tf.Tensor:
+    """Mean of (p[i+1] − p[i])² along axis 1 or 2 of `[1, H, W, 3]`: a scalar.
+
+    Its gradient is written out: the library's own, of slices, takes as long as a convolution.
+    """
+
+    @tf.custom_gradient
+    def mean_square(p: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        d = p[:, 1:] - p[:, :-1] if axis == 1 else p[:, :, 1:] - p[:, :, :-1]
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            scaled = d * (2 * upstream / tf.cast(tf.size(d), d.dtype))
+            zero = tf.zeros_like(p[:, :1] if axis == 1 else p[:, :, :1])
+            return tf.concat([zero, scaled], axis) - tf.concat([scaled, zero], axis)
+
+        return tf.reduce_mean(tf.square(d)), gradient
+
+    return mean_square(pixels)
 
 
 class Loss(tf.Module):

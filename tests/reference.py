@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
-Weights = Mapping[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]]
+Weights = Mapping[str, tuple[npt.NDArray[Any], ...]]  # kernel and bias
 Backward = Callable[[Array], Array]
 
 # Of the published VGG networks, RGB.

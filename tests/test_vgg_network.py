@@ -56,6 +56,23 @@ def test_every_activation_is_that_of_numpy(
         np.testing.assert_allclose(outputs[layer][0], activation, 0, tolerance, err_msg=layer)
 
 
+# 1×1 kernels of borders that are zero give zero: factors pad as their product does.
+@pytest.mark.parametrize("size", [(32, 48), (17, 16), (1, 1)])
+def test_a_factored_layer_is_the_product_of_its_kernels(size: tuple[int, int]) -> None:
+    from vgg import network
+
+    factored = tiny.factored()
+    weights = Weights(factored, np.array(tiny.MEAN_PIXEL))
+    model = network.build(weights)
+    pixels = tiny.picture(*size, 1)
+    outputs = model(pixels[None].astype(np.float32))
+    expected = reference.features(tiny.composed(factored), pixels, weights.layers)
+    assert list(outputs) == list(expected)
+    for layer, activation in expected.items():
+        tolerance = 1e-5 * np.abs(activation).max()
+        np.testing.assert_allclose(outputs[layer][0], activation, 0, tolerance, err_msg=layer)
+
+
 def test_the_poolings_differ(models: dict[str, Any]) -> None:
     pixels = tiny.picture(16, 16, 1)[None].astype(np.float32)
     theirs = (models[pooling](pixels)["pool1"].numpy() for pooling in ("max", "avg"))

@@ -205,6 +205,19 @@ def test_npz_keeps_float16_and_gives_float32(tmp_path: Path) -> None:
         np.testing.assert_array_equal(kernel, halves[name][0])
 
 
+def test_npz_keeps_factored_layers(tmp_path: Path) -> None:
+    path = tmp_path / "network.npz"
+    factored = tiny.factored()
+    write_npz(path, Weights(dict(factored), np.array(tiny.MEAN_PIXEL)))
+    weights = read(path)
+    assert list(weights.convolutions) == list(factored)
+    for name, arrays in weights.convolutions.items():
+        assert len(arrays) == (2 if name == "conv1_1" else 4)
+        for array, wanted in zip(arrays, factored[name], strict=True):
+            np.testing.assert_array_equal(array, wanted)
+    assert weights.name == "VGG-19 with 4/6/8/8/8 channels"
+
+
 def test_npz_is_written_where_it_was_asked_for(tmp_path: Path) -> None:
     write_npz(tmp_path / "network", tiny_weights())
     assert [path.name for path in tmp_path.iterdir()] == ["network"]

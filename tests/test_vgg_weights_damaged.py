@@ -350,6 +350,30 @@ def test_what_is_no_vgg(
 
 
 @pytest.mark.parametrize(
+    ("factor", "kernel", "reason"),
+    [
+        (0, np.zeros((1, 1, 5, 3)), "expected a kernel [1, 1, 4, n] in conv1_2, got [1, 1, 5, 3]"),
+        (0, np.zeros((2, 2, 4, 3)), "expected a kernel [1, 1, 4, n] in conv1_2, got [2, 2, 4, 3]"),
+        (1, np.zeros((3, 1, 3, 4)), "expected a kernel [3, 3, 3, n] in conv1_2, got [3, 1, 3, 4]"),
+        (1, np.zeros((1, 1, 3, 4)), "expected one kernel [3, 3, …] among those of conv1_2, got 0"),
+        (2, np.zeros((3, 3, 4, 4)), "expected one kernel [3, 3, …] among those of conv1_2, got 2"),
+        (2, np.zeros((1, 1, 4, 7)), "expected a bias [7] in conv1_2, got [4]"),
+        (2, np.zeros(4), "expected a kernel [1, 1, 4, n] in conv1_2, got [4]"),
+    ],
+)
+def test_factors_that_do_not_fit(
+    tmp_path: Path, factor: int, kernel: np.ndarray, reason: str
+) -> None:
+    layers = {name: list(arrays) for name, arrays in tiny.factored().items()}
+    layers["conv1_2"][factor] = kernel
+    path = tmp_path / "x.npz"
+    write_npz(
+        path, Weights({name: tuple(a) for name, a in layers.items()}, np.array(tiny.MEAN_PIXEL))
+    )
+    assert refusal(path) == reason
+
+
+@pytest.mark.parametrize(
     ("mean", "reason"),
     [
         ([1.0, 2.0], "expected a mean pixel [3], got [2]"),

@@ -58,6 +58,41 @@ def weights(channels: Sequence[int] = CHANNELS, blocks: Sequence[int] = VGG19) -
     return convolutions
 
 
+def factored(ranks: tuple[int, int] = (3, 4)) -> dict[str, tuple[npt.NDArray[np.float32], ...]]:
+    """A network of the same shape whose layers are factored, all but the first, as ours is.
+
+    Returns:
+        `{"conv1_1": (kernel, bias), "conv1_2": (kernel [1, 1, in, a], kernel [3, 3, a, b], kernel
+        [1, 1, b, out], bias [out]), …}`, float32.
+    """
+    generator = np.random.default_rng(5)
+    convolutions: dict[str, tuple[npt.NDArray[np.float32], ...]] = {}
+    for name, (kernel, bias) in weights().items():
+        inputs, outputs = kernel.shape[2:]
+        narrow, middle = ranks
+        shapes = ((1, 1, inputs, narrow), (3, 3, narrow, middle), (1, 1, middle, outputs))
+        factors = [
+            generator.normal(0, np.sqrt(2 ** (1 / 3) / np.prod(shape[:3])), shape).astype(
+                np.float32
+            )
+            for shape in shapes
+        ]
+        convolutions[name] = (*factors, bias) if convolutions else (kernel, bias)
+    return convolutions
+
+
+def composed(convolutions: dict[str, tuple[npt.NDArray[np.float32], ...]]) -> Weights:
+    """The same network with one kernel a layer: its factors multiplied out."""
+    whole: Weights = {}
+    for name, (*kernels, bias) in convolutions.items():
+        if len(kernels) == 3:
+            first, second, third = (kernel.astype(np.float64) for kernel in kernels)
+            product = np.einsum("ia,hwab,bo->hwio", first[0, 0], second, third[0, 0])
+            kernels = [product.astype(np.float32)]
+        whole[name] = (kernels[0], bias)
+    return whole
+
+
 def write_mat(
     path: Path,
     *,

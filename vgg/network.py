@@ -66,16 +66,11 @@ def build(
         if wanted.keys() <= outputs.keys():
             break
         if name.startswith("conv"):
-            kernel, bias = weights.convolutions[name]
-            layer = keras.layers.Conv2D(
-                kernel.shape[3],
-                3,
-                kernel_initializer=_Given(kernel),
-                bias_initializer=_Given(bias),
-                trainable=False,
-                name=name,
-                **spatial,
-            )
+            *factors, kernel, bias = weights.convolutions[name]
+            for number, factor in enumerate(factors, 1):
+                layer = _convolution(f"{name}_{number}", factor, None, spatial)
+                current = layer(current)
+            layer = _convolution(name, kernel, bias, spatial)
         elif name.startswith("relu"):
             layer = keras.layers.ReLU(name=name, **plain)
         else:
@@ -84,6 +79,21 @@ def build(
         if name in wanted:
             outputs[name] = current
     return keras.Model(pixels, outputs, name="vgg")
+
+
+def _convolution(
+    name: str, kernel: np.ndarray, bias: np.ndarray | None, options: dict[str, str]
+) -> keras.layers.Conv2D:
+    return keras.layers.Conv2D(
+        kernel.shape[3],
+        kernel.shape[0],
+        use_bias=bias is not None,
+        kernel_initializer=_Given(kernel),
+        bias_initializer=None if bias is None else _Given(bias),
+        trainable=False,
+        name=name,
+        **options,
+    )
 
 
 class _Given(keras.initializers.Initializer):

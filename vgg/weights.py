@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ _CHANNELS = (64, 128, 256, 512, 512)
 _WANTED = "expected a VGG as MatConvNet .mat, Keras .h5 or .weights.h5, or .npz"
 _ADVICE = "to get one: `python -m neural_style_tf weights`"
 
-Convolutions = dict[str, tuple[np.ndarray, np.ndarray]]
+# Of each layer its kernel and bias; or, where it is factored, its kernels in turn and the bias.
+Convolutions = dict[str, tuple[np.ndarray, ...]]
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,14 @@ class Weights:
 
     Attributes:
         convolutions: `{"conv1_1": (kernel [3, 3, in, out], bias [out]), …}`, float32, in order,
-            for RGB input.
+            for RGB input. A factored layer has several kernels, `(kernel [1, 1, in, a],
+            kernel [3, 3, a, b], kernel [1, 1, b, out], bias [out])`: one of them 3×3, the others
+            1×1, applied in turn with nothing between.
         mean: the mean pixel `[3]`, RGB, 0-255, that is subtracted first.
         metadata: what the file says of itself (our `.npz` only).
     """
 
-    convolutions: Convolutions
+    convolutions: Mapping[str, tuple[np.ndarray, ...]]
     mean: np.ndarray
     metadata: dict[str, Any] = field(default_factory=dict)
 
@@ -67,7 +70,9 @@ class Weights:
         """VGG-19 or VGG-16 for the published networks, else its own name or its shape."""
         if "name" in self.metadata:
             return str(self.metadata["name"])
-        channels = [self.convolutions[f"conv{b}_1"][1].size for b in range(1, len(self.blocks) + 1)]
+        channels = [
+            self.convolutions[f"conv{b}_1"][-1].size for b in range(1, len(self.blocks) + 1)
+        ]
         known = _KNOWN.get(self.blocks)
         if known and tuple(channels) == _CHANNELS:
             return known
@@ -131,8 +136,9 @@ def write_npz(path: Path, weights: Weights) -> None:
         "mean": weights.mean,
         "metadata": np.array(json.dumps(weights.metadata)),
     }
-    for name, (kernel, bias) in weights.convolutions.items():
-        arrays[f"{name}/kernel"] = kernel
+    for name, (*kernels, bias) in weights.convolutions.items():
+        for number, kernel in enumerate(kernels, 1):
+            arrays[f"{name}/kernel{number if len(kernels) > 1 else ''}"] = kernel
         arrays[f"{name}/bias"] = bias
     # To a path, NumPy would add .npz where that is missing.
     with path.open("wb") as file:
@@ -232,7 +238,7 @@ def _in_order(found: Convolutions) -> Convolutions:
     A process that has built other models before begins with a higher number. Keras 3 calls named
     layers so, too, in its `.weights.h5`.
     """
-    models: dict[str, dict[int, tuple[np.ndarray, np.ndarray]]] = {}
+    models: dict[str, dict[int, tuple[np.ndarray, ...]]] = {}
     for trail, pair in found.items():
         if match := re.match(r"(.*?)(?<![a-z_])conv2d(?:_(\d+))?(?:/|$)", trail):
             models.setdefault(match[1], {})[int(match[2] or 0)] = pair
@@ -252,8 +258,11 @@ def _in_order(found: Convolutions) -> Convolutions:
 def _read_npz(path: Path) -> Weights:
     # np.load leaves a file open that it opened itself and cannot read.
     with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-        names = [key.removesuffix("/kernel") for key in data.files if key.endswith("/kernel")]
-        if not names or "mean" not in data:
+        kernels: dict[str, list[str]] = {}
+        for key in data.files:
+            if match := re.fullmatch(r"(.+)/kernel\d?", key):
+                kernels.setdefault(match[1], []).append(key)
+        if not kernels or "mean" not in data:
             found = ", ".join(data.files[:8]) or "nothing"
             raise WeightsError(
                 f"expected arrays conv1_1/kernel, conv1_1/bias, …, mean in a .npz, got {found}"
@@ -261,7 +270,10 @@ def _read_npz(path: Path) -> Weights:
         metadata = json.loads(str(data["metadata"])) if "metadata" in data else {}
         if not isinstance(metadata, dict):
             raise WeightsError(f"expected metadata as a JSON object, got {type(metadata).__name__}")
-        convolutions = {name: (data[f"{name}/kernel"], data[f"{name}/bias"]) for name in names}
+        convolutions = {
+            name: tuple(data[key] for key in (*sorted(keys), f"{name}/bias"))
+            for name, keys in kernels.items()
+        }
         return Weights(convolutions, data["mean"], metadata)
 
 
@@ -272,17 +284,12 @@ def _checked(weights: Weights) -> Weights:
     for name, arrays in weights.convolutions.items():
         if name not in expected:
             raise WeightsError(f"expected a layer {' or '.join(expected)} next, got {name}")
-        kernel, bias = (_numbers(array, np.float32, name) for array in arrays)
-        if kernel.ndim != 4 or kernel.shape[:3] != (3, 3, channels) or not kernel.size:
-            raise WeightsError(
-                f"expected a kernel [3, 3, {channels}, n] in {name}, got {list(kernel.shape)}"
-            )
-        if bias.shape != kernel.shape[3:]:
-            raise WeightsError(
-                f"expected a bias [{kernel.shape[3]}] in {name}, got {list(bias.shape)}"
-            )
-        convolutions[name] = (kernel, bias)
-        channels = bias.size
+        *kernels, bias = (_numbers(array, np.float32, name) for array in arrays)
+        _check_kernels(name, kernels, channels)
+        channels = kernels[-1].shape[3]
+        if bias.shape != (channels,):
+            raise WeightsError(f"expected a bias [{channels}] in {name}, got {list(bias.shape)}")
+        convolutions[name] = (*kernels, bias)
         block, index = int(name[4]), int(name[6:])
         expected = [f"conv{block}_{index + 1}", f"conv{block + 1}_1"]
     if not convolutions:
@@ -291,6 +298,21 @@ def _checked(weights: Weights) -> Weights:
     if mean.shape != (3,):
         raise WeightsError(f"expected a mean pixel [3], got {list(mean.shape)}")
     return Weights(convolutions, mean, weights.metadata)
+
+
+def _check_kernels(name: str, kernels: list[np.ndarray], channels: int) -> None:
+    """One kernel 3×3, any others 1×1, each from as many channels as the one before gives."""
+    for kernel in kernels:
+        side = 3 if len(kernels) == 1 or kernel.shape[:1] == (3,) else 1
+        if kernel.ndim != 4 or kernel.shape[:3] != (side, side, channels) or not kernel.size:
+            raise WeightsError(
+                f"expected a kernel [{side}, {side}, {channels}, n] in {name}, "
+                f"got {list(kernel.shape)}"
+            )
+        channels = kernel.shape[3]
+    wide = [kernel.shape[0] for kernel in kernels].count(3)
+    if wide != 1:
+        raise WeightsError(f"expected one kernel [3, 3, …] among those of {name}, got {wide}")
 
 
 def _numbers(array: Any, dtype: type[np.floating], where: str) -> np.ndarray:

@@ -1,0 +1,78 @@
+"""Train the compact network from a VGG-19 and a folder of pictures, with PyTorch.
+
+    python benchmarks/distill --teacher imagenet-vgg-verydeep-19.mat --pictures DIR
+
+Fits every layer by least squares (a minute), then trains. Kill it and start it again: it continues.
+Writes `vgg/compact.npz` at each checkpoint. Uses a GPU where PyTorch has one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+import pictures  # noqa: E402
+import torch  # noqa: E402
+from networks import Teacher  # noqa: E402
+from train import Settings, Training  # noqa: E402
+
+from vgg.errors import WeightsError  # noqa: E402
+from vgg.weights import read, write_npz  # noqa: E402
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description="Train the compact network.")
+    parser.add_argument("--teacher", type=Path, required=True, help="a file of VGG-19")
+    parser.add_argument("--pictures", type=Path, required=True, help="a folder, searched whole")
+    parser.add_argument("--work", type=Path, default=Path("distill"), help="checkpoint and log")
+    parser.add_argument("--output", type=Path, default=ROOT / "vgg" / "compact.npz")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="stop after, to go on later"
+    )
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    for name, default in Settings()._asdict().items():
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=type(default), default=default, help="default %(default)s")
+    return parser.parse_args(argv)
+
+
+def main() -> int:
+    """Train; the exit status."""
+    options = parse()
+    settings = Settings(*(getattr(options, name) for name in Settings._fields))
+    try:
+        found = pictures.read(options.pictures)
+        training = Training(
+            Teacher(read(options.teacher)), list(found.values()), settings, options.device
+        )
+        print(f"{len(found)} pictures, {options.device}", flush=True)
+        for line in training.run(options.work, minutes=options.minutes):
+            print(line, flush=True)
+            write_npz(
+                options.output,
+                training.student.weights(
+                    {
+                        "name": "compact",
+                        "teacher": "VGG-19, Simonyan & Zisserman 2014, Oxford VGG, CC BY 4.0",
+                        "license": "CC BY 4.0, derived from the teacher",
+                        "made_by": "benchmarks/distill (PyTorch)",
+                        "pictures": len(found),
+                        "steps": training.step,
+                        "settings": settings._asdict(),
+                    }
+                ),
+            )
+    except (pictures.DataError, WeightsError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""The training: features and Gram matrices of the teacher, on pictures and on-policy pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pictures
+import torch
+from fit import errors, fit
+from networks import NAMES, Student, Teacher
+from pool import CONTENT, STYLE, Pool, gram
+from torch import Tensor
+
+
+class Settings(NamedTuple):
+    """Of one training; a checkpoint is continued only under the same."""
+
+    steps: int = 3000
+    size: int = 128
+    fresh: int = 2
+    grown: int = 2
+    members: int = 16
+    pool_steps: int = 2
+    learning_rate: float = 3e-4
+    warmup: int = 50
+    fit_crops: int = 512
+    seed: int = 0
+
+
+# Layers that the default objective compares count most.
+WEIGHTS = {
+    name.replace("conv", "relu"): 1.0 if name.replace("conv", "relu") in (*STYLE, CONTENT) else 0.3
+    for name in NAMES
+}
+
+
+def distance(given: dict[str, Tensor], asked: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """What the student misses: of features and of Gram matrices, each relative to the teacher's.
+
+    Each picture counts alike, but for those with next to no features (a flat crop), which are
+    compared with a tenth of the batch's mean instead.
+    """
+    features = grams = given["relu1_1"].new_zeros(())
+    for layer, weight in WEIGHTS.items():
+        target = asked[layer]
+        centred = target - target.mean((2, 3), keepdim=True)
+        spread = centred.square().sum((1, 2, 3))
+        wrong = (given[layer] - target).square().sum((1, 2, 3))
+        features = features + weight * (wrong / (spread + 0.1 * spread.mean())).mean()
+    for layer in STYLE:
+        target = gram(asked[layer])
+        size = target.square().sum((1, 2))
+        wrong = (gram(given[layer]) - target).square().sum((1, 2))
+        grams = grams + (wrong / (size + 0.1 * size.mean())).mean()
+    return features / sum(WEIGHTS.values()), grams / len(STYLE)
+
+
+class Training:
+    """A student, its optimizer, its pictures: all that a checkpoint keeps."""
+
+    def __init__(
+        self, teacher: Teacher, data: list[pictures.Picture], settings: Settings, device: str
+    ) -> None:
+        self.settings, self.data, self.device = settings, data, device
+        # Channels last: half again as fast on a CPU.
+        self.teacher = teacher.to(device, memory_format=torch.channels_last)
+        self.student = Student(teacher).to(device, memory_format=torch.channels_last)
+        self.random = np.random.default_rng(settings.seed)
+        self.optimizer = torch.optim.Adam(self.student.parameters(), lr=settings.learning_rate)
+        self.pool = Pool(settings.members, settings.size, data, self.random)
+        self.step = 0
+        # Never trained on: other crops of the same pictures, with a generator of their own.
+        self.held = self.crops(24, np.random.default_rng(settings.seed + 1))
+
+    def crops(self, count: int, random: np.random.Generator) -> Tensor:
+        """Samples `[count, 3, size, size]`."""
+        stack = [pictures.sample(self.data, self.settings.size, random) for _ in range(count)]
+        return torch.tensor(np.stack(stack), device=self.device).permute(0, 3, 1, 2)
+
+    def begin(self) -> None:
+        """Least squares, layer by layer."""
+        fit(
+            self.student,
+            self.teacher,
+            self.crops(self.settings.fit_crops, self.random),
+            self.random,
+        )
+
+    def rate(self) -> float:
+        """The learning rate of this step: a short rise, then half a cosine down to 0."""
+        done = self.step / self.settings.steps
+        rise = min(1.0, (self.step + 1) / self.settings.warmup)
+        return self.settings.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * done))
+
+    def advance(self) -> tuple[float, float]:
+        """One step; the two losses."""
+        settings = self.settings
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate()
+        grown = self.pool.next(self.student, settings.grown, settings.pool_steps)
+        pixels = torch.cat([self.crops(settings.fresh, self.random), grown])
+        with torch.no_grad():
+            asked = self.teacher(pixels)
+        features, grams = distance(self.student(pixels), asked)
+        self.optimizer.zero_grad()
+        (features + grams).backward()
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        return features.item(), grams.item()
+
+    def run(self, folder: Path, *, every: int = 100, minutes: float = math.inf) -> Iterator[str]:
+        """Train to the end or for so long, from the folder's checkpoint if it has one.
+
+        Yields:
+            A line to show every so many steps; each is also a record in `log.jsonl`.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = folder / "checkpoint.pt"
+        if checkpoint.exists():
+            self.restore(torch.load(checkpoint, map_location=self.device, weights_only=False))
+            yield f"continued at step {self.step}"
+        else:
+            self.begin()
+            yield self._report(folder, {})
+        begun, losses = time.monotonic(), []
+        while self.step < self.settings.steps and time.monotonic() - begun < 60 * minutes:
+            losses.append(self.advance())
+            if self.step % every == 0 or self.step == self.settings.steps:
+                mean = np.mean(losses, axis=0).tolist()
+                seconds = (time.monotonic() - begun) / max(1, len(losses))
+                yield self._report(folder, {"features": mean[0], "grams": mean[1], "s": seconds})
+                begun_again, losses = time.monotonic(), []
+                minutes -= (begun_again - begun) / 60
+                begun = begun_again
+                self.save(checkpoint)
+
+    def _report(self, folder: Path, record: dict[str, Any]) -> str:
+        missed = errors(self.student, self.teacher, self.held)
+        record = {"step": self.step, **record, "missed": missed}
+        with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        shown = " ".join(f"{layer} {missed[layer]:.4f}" for layer in (*STYLE, CONTENT))
+        numbers = " ".join(f"{k} {v:.4g}" for k, v in record.items() if isinstance(v, float))
+        return f"step {self.step} {numbers} | missed: {shown}"
+
+    def save(self, path: Path) -> None:
+        """Write everything, whole or not at all."""
+        state = {
+            "settings": self.settings._asdict(),
+            "student": self.student.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": self.random.bit_generator.state,
+            "members": self.pool.members,
+            "step": self.step,
+        }
+        part = path.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(path)
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `save` wrote.
+
+        Raises:
+            pictures.DataError: it was made under other settings.
+        """
+        if state["settings"] != self.settings._asdict():
+            raise pictures.DataError(
+                f"expected a checkpoint with {self.settings._asdict()}, got one with "
+                f"{state['settings']}; give the same options, or another --work folder"
+            )
+        self.student.load_state_dict(state["student"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.random.bit_generator.state = state["random"]
+        self.pool.members = state["members"]
+        self.step = state["step"]
