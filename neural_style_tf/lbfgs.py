@@ -61,16 +61,19 @@ def spectral(x: tf.Tensor) -> tf.Tensor:
     The losses of style transfer curve more along fine structure than along coarse; dividing by |f|
     lets one step move both alike. It is the same as minimizing over z with x = |f|^-½·z.
     """
-    _, height, width, _ = x.shape
-    vertical = np.fft.fftfreq(height)[:, None]
-    horizontal = np.fft.rfftfreq(width)[None]
-    frequency = np.hypot(vertical, horizontal)
-    frequency[0, 0] = min(1 / height, 1 / width)  # the mean, as free as the slowest wave
+    height, width = tf.unstack(tf.shape(x)[1:3])
+    rows, columns = tf.cast(height, x.dtype), tf.cast(width, x.dtype)
+    vertical = tf.cast(tf.range(height), x.dtype)
+    vertical = tf.minimum(vertical, rows - vertical) / rows  # |f|, 0 to ½ and back
+    horizontal = tf.cast(tf.range(width // 2 + 1), x.dtype) / columns
+    frequency = tf.sqrt(vertical[:, None] ** 2 + horizontal**2)
+    # The mean is as free as the slowest wave.
+    frequency = tf.where(frequency > 0, frequency, 1 / tf.maximum(rows, columns))
     gain = 1 / frequency
-    gain /= np.sqrt(np.mean(gain**2))
+    gain /= _rms(gain)
     spectrum = tf.signal.rfft2d(tf.transpose(x, (0, 3, 1, 2)))  # [1, C, H, W/2 + 1]
     filtered = tf.signal.irfft2d(spectrum * tf.cast(gain, spectrum.dtype), (height, width))
-    return tf.transpose(filtered, (0, 2, 3, 1))
+    return tf.ensure_shape(tf.transpose(filtered, (0, 2, 3, 1)), x.shape)
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,15 @@ import numpy as np
 import tensorflow as tf
 
 from neural_style_tf import optimizers
+from neural_style_tf.adam import Adam
 from neural_style_tf.errors import DivergedError, OptionError
-from neural_style_tf.losses import Loss, Network, Terms
+from neural_style_tf.losses import Loss, Network, Targets, Terms
 from neural_style_tf.objective import Objective
-from neural_style_tf.pixels import as_pixels, resize, resize_style, start
+from neural_style_tf.pixels import as_pixels, enlarge, resize, resize_style, start
 from neural_style_tf.schedule import Schedule
+
+# Iterations between two looks for convergence: a line search may stand for a few.
+WINDOW = 20
 
 
 class Candidate(NamedTuple):
@@ -29,21 +33,29 @@ class Step(NamedTuple):
     """Where a run stands: one record for every watcher.
 
     Attributes:
-        iteration: how many are done, 0 for the first picture.
-        total: iterations that the run will do.
-        size: height and width in pixels.
+        iteration: how many are done at all sizes together, 0 for the first picture.
+        total: iterations that the run will do; less once it has converged at a size.
+        share: of the whole work, how much is done, 0-1: an iteration counts by its pixels.
+        size: height and width in pixels at which it works now.
         terms: the weighted losses of this iteration's picture, as numbers.
         pixels: this iteration's picture, on the device, not clipped; whoever wants it on the host
             pays for the copy.
-        result: what the run would end with if it ended here.
+        result: what the run would end with if it ended here, of full size. Losses at different
+            sizes are not compared: it is the best of the size that the run has reached.
     """
 
     iteration: int
     total: int
+    share: float
     size: tuple[int, int]
     terms: Terms
     pixels: tf.Tensor
     result: Candidate
+
+    @property
+    def last(self) -> bool:
+        """Whether the run is over."""
+        return self.iteration == self.total
 
 
 def stylize(
@@ -66,7 +78,8 @@ def stylize(
         styles: one or more pictures, any size; each is resized to the content's width times its
             scale.
         objective: losses and weights; the 2017 program's by default.
-        schedule: optimizer, iterations and start; the 2017 program's by default.
+        schedule: optimizer, sizes, iterations and start; `Schedule(optimizer="adam")` is the 2017
+            program's.
         initial: the picture to start from (resized to the content's size); by default the content,
             as far as the schedule's noise leaves any of it.
         style_scales: one factor for each style; 1 by default.
@@ -82,20 +95,34 @@ def stylize(
         DivergedError: the loss became NaN or infinite. The Step before it holds the last finite
             picture; where the first picture's own loss is not finite there is none.
     """
-    objective, schedule = objective or Objective(), schedule or Schedule()
+    objective, schedule = objective or Objective(), (schedule or Schedule()).resolved()
     content = as_pixels(content)
     _, height, width, _ = content.shape
-    scales = _one_each(style_scales, len(styles))
-    resized = [
-        resize_style(style, width, scale) for style, scale in zip(styles, scales, strict=True)
-    ]
-    loss = Loss(network, objective)
-    targets = loss.targets(content, resized)
-    first = content if initial is None else resize(initial, height, width)
-    noise = schedule.initial_noiseblend
-    noise = (0.0 if initial is not None else 1.0) if noise is None else noise
-    run = _Loop(loss, targets, schedule)
-    yield from run.steps(start(first, noise, schedule.seed), set(stops), heartbeat)
+    factors = _one_each(style_scales, len(styles))
+    loop = _Loop(Loss(network, objective), schedule, frozenset(stops), heartbeat)
+    sizes = schedule.sizes(height, width)
+    area = sum(rows * columns for rows, columns in sizes)
+    picture: tf.Tensor = None
+    done, share = 0, 0.0
+    for later, (rows, columns) in zip(reversed(range(len(sizes))), sizes, strict=True):
+        target = resize(content, rows, columns)
+        resized = [
+            resize_style(style, columns, f) for style, f in zip(styles, factors, strict=True)
+        ]
+        if picture is None:
+            noise = schedule.initial_noiseblend
+            noise = (0.0 if initial is not None else 1.0) if noise is None else noise
+            first = target if initial is None else resize(initial, rows, columns)
+            picture = start(first, noise, schedule.seed)
+        own = rows * columns / area
+        for step in loop.steps(enlarge(picture, rows, columns), target, resized, done, later):
+            # What a run cut short at a coarse size would end with has the full size, too.
+            result = step.result
+            yield step._replace(
+                share=1.0 if step.last else share + own * step.share,
+                result=result._replace(pixels=enlarge(result.pixels, height, width)),
+            )
+        picture, done, share = result.pixels, step.iteration, share + own
 
 
 def stylize_image(*args: Any, **kwargs: Any) -> np.ndarray:
@@ -105,91 +132,149 @@ def stylize_image(*args: Any, **kwargs: Any) -> np.ndarray:
 
 
 class _State(NamedTuple):
+    """Of the loop at one size. `mark` is the result's loss when convergence was last looked for."""
+
     optimizer: Any
     result: Candidate
     iteration: tf.Tensor
+    mark: tf.Tensor
     finite: tf.Tensor
+    converged: tf.Tensor
 
 
 class _Loop:
-    """Iterations on the device, any number of them a call."""
+    """Iterations on the device, any number of them a call, at any size."""
 
-    def __init__(self, loss: Loss, targets: Any, schedule: Schedule) -> None:
-        self.schedule = schedule
+    def __init__(
+        self, loss: Loss, schedule: Schedule, stops: frozenset[int], heartbeat: float
+    ) -> None:
+        self.loss, self.schedule, self.stops, self.heartbeat = loss, schedule, stops, heartbeat
         self.optimizer = optimizers.make(schedule)
-        # A graph of its own, traced once for the first picture and for the loop.
-        self.evaluate = tf.function(lambda pixels: loss.value_and_gradient(pixels, targets))
-        on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        self.advance = tf.function(self._advance, jit_compile=on_gpu or None)
+        # Traced once for all sizes, and the evaluation once for the first picture and the loop.
+        self.evaluate: Any = None
+        self.advance: Any = None
 
-    def steps(self, pixels: tf.Tensor, stops: set[int], heartbeat: float) -> Iterator[Step]:
-        total = self.schedule.iterations
-        optimizer = self.optimizer.start(self.evaluate, pixels)
+    def steps(
+        self,
+        pixels: tf.Tensor,
+        content: tf.Tensor,
+        styles: Sequence[tf.Tensor],
+        before: int,
+        later: int,
+    ) -> Iterator[Step]:
+        """The Steps at one size, with the share of this size's work alone.
+
+        Args:
+            pixels: the first picture.
+            content, styles: pictures for this size.
+            before: iterations done at coarser sizes; the first of these comes with Step 0.
+            later: how many finer sizes are to follow.
+        """
+        own = self.schedule.iterations or 0
+        total = before + own * (1 + later)
+        targets = self.loss.targets(content, styles)
+        if self.evaluate is None:
+            signature = _any_size((pixels, targets))
+            self.evaluate = tf.function(self.loss.value_and_gradient, input_signature=signature)
+        optimizer = self.optimizer.start(lambda p: self.evaluate(p, targets), pixels)
         loss = optimizer.terms.total
         if not np.isfinite(loss):
             raise DivergedError(
                 f"the loss of the first picture is {float(loss)}: expected a finite number; "
                 "lower the weights, or check the network file and the pictures"
             )
-        zero = tf.zeros((), tf.int32)
-        state = _State(optimizer, Candidate(zero, loss, pixels), zero, tf.constant(True))
-        yield _step(state, total)
+        zero, no = tf.zeros((), tf.int32), tf.constant(False)
+        state = _State(optimizer, Candidate(zero, loss, pixels), zero, loss, ~no, no)
+        if self.advance is None:
+            on_gpu = bool(tf.config.list_logical_devices("GPU"))
+            self.advance = tf.function(
+                self._advance,
+                input_signature=_any_size((state, zero, targets)),
+                jit_compile=on_gpu or None,
+            )
+        if not before:
+            yield _step(state, own, 0, total)
         done, chunk = 0, 1
-        waypoints = iter(sorted({stop for stop in stops if 0 < stop < total} | {total}))
-        waypoint = next(waypoints)
-        while done < total:
+        waypoints = iter(sorted({stop - before for stop in self.stops if 0 < stop - before < own}))
+        waypoint = next(waypoints, own)
+        while done < own and not state.converged:
             target = min(waypoint, done + chunk)
             begun = time.perf_counter()
-            state = self.advance(state, tf.constant(target))
+            state = self.advance(state, tf.constant(target), targets)
             finite = bool(state.finite)  # waits for the device
             seconds = (time.perf_counter() - begun) / (target - done)
             if not finite:
-                yield _step(state, total)
-                raise _diverged(int(state.iteration), self.schedule)
+                yield _step(state, own, before, total)
+                raise _diverged(before + int(state.iteration), self.schedule)
             if done:  # the first call also traces the graph
-                chunk = max(1, int(heartbeat / seconds))
-            done = target
+                chunk = max(1, int(self.heartbeat / seconds))
+            done = int(state.iteration)
             if done == waypoint:
-                waypoint = next(waypoints, total)
-            yield _step(state, total)
+                waypoint = next(waypoints, own)
+            if state.converged:
+                total -= own - done
+            yield _step(state, own, before, total)
 
-    def _advance(self, state: _State, target: tf.Tensor) -> _State:
-        """Iterate to `target`, or to the last finite picture before it."""
+    def _advance(self, state: _State, target: tf.Tensor, targets: Targets) -> _State:
+        """Iterate to `target`, to the last finite picture before it, or to convergence."""
+        schedule = self.schedule
+
+        def evaluate(pixels: tf.Tensor) -> tuple[Terms, tf.Tensor]:
+            terms, gradient = self.evaluate(pixels, targets)
+            return terms, gradient
 
         def body(*loop: Any) -> _State:
             old = _State(*loop)
-            new = self.optimizer.step(self.evaluate, old.optimizer)
+            new = self.optimizer.step(evaluate, old.optimizer)
             loss = new.terms.total
             finite = tf.math.is_finite(loss)
             iteration = old.iteration + tf.cast(finite, tf.int32)
-            better = finite & ((loss < old.result.loss) | (self.schedule.keep == "last"))
+            better = finite & ((loss < old.result.loss) | (schedule.keep == "last"))
+            result = _choose(better, Candidate(iteration, loss, new.pixels), old.result)
+            due = iteration % WINDOW == 0
             return _State(
                 _choose(finite, new, old.optimizer),
-                _choose(better, Candidate(iteration, loss, new.pixels), old.result),
+                result,
                 iteration,
+                tf.where(due, result.loss, old.mark),
                 finite,
+                due & (old.mark - result.loss < (schedule.tolerance or 0) * old.mark),
             )
 
         def unfinished(*loop: Any) -> tf.Tensor:
             now = _State(*loop)
-            return (now.iteration < target) & now.finite
+            return (now.iteration < target) & now.finite & ~now.converged
 
         return _State(*tf.while_loop(unfinished, body, tuple(state)))
+
+
+def _any_size(tensors: Any) -> Any:
+    """The tensors' shapes and types, with any height and width where there are some."""
+
+    def spec(tensor: tf.Tensor) -> tf.TensorSpec:
+        shape = list(tensor.shape)
+        if len(shape) >= 4:
+            shape[-3:-1] = None, None
+        return tf.TensorSpec(shape, tensor.dtype)
+
+    return tf.nest.map_structure(spec, tensors)
 
 
 def _choose(condition: tf.Tensor, yes: Any, no: Any) -> Any:
     return tf.cond(condition, lambda: yes, lambda: no)
 
 
-def _step(state: _State, total: int) -> Step:
+def _step(state: _State, own: int, before: int, total: int) -> Step:
     result, pixels = state.result, state.optimizer.pixels
+    iteration = int(state.iteration)
     return Step(
-        int(state.iteration),
+        before + iteration,
         total,
+        iteration / own,
         (pixels.shape[1], pixels.shape[2]),
         Terms(*(float(term) for term in state.optimizer.terms)),
         pixels,
-        Candidate(int(result.iteration), float(result.loss), result.pixels),
+        Candidate(before + int(result.iteration), float(result.loss), result.pixels),
     )
 
 
@@ -207,7 +292,9 @@ def _one_each(scales: Sequence[float], styles: int) -> Sequence[float]:
 
 
 def _diverged(iteration: int, schedule: Schedule) -> DivergedError:
+    rate = f"the learning rate ({Adam(**schedule.adam).learning_rate:g})"
+    likely = "a weight" if schedule.optimizer == "lbfgs" else f"{rate} or a weight"
     return DivergedError(
         f"the loss became NaN or infinite at iteration {iteration + 1}: expected a finite number; "
-        f"the learning rate ({schedule.learning_rate:g}) or a weight is likely too large: lower it"
+        f"{likely} is likely too large: lower it"
     )

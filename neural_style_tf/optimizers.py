@@ -28,6 +28,6 @@ class Optimizer(Protocol):
 
 def make(schedule: Schedule) -> Optimizer:
     """The optimizer that a schedule names, with its settings."""
-    if schedule.optimizer == "lbfgs":
+    if schedule.resolved().optimizer == "lbfgs":
         return LBFGS(metric=spectral)
-    return Adam(schedule.learning_rate, schedule.beta1, schedule.beta2, schedule.epsilon)
+    return Adam(**schedule.adam)

@@ -49,6 +49,16 @@ def resize(picture: Any, height: int, width: int) -> tf.Tensor:
     return as_pixels(_resized(_levels(pixels), height, width))
 
 
+def enlarge(pixels: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """A picture on its way at another size, `[1, H, W, 3]` -> `[1, height, width, 3]`: bicubic.
+
+    On the device, in float32 and not clipped: unlike `resize`, which is for given pictures.
+    """
+    if pixels.shape[1:3] == (height, width):
+        return pixels
+    return tf.image.resize(pixels, (height, width), "bicubic")
+
+
 def resize_plane(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     """One channel, such as alpha: uint8 `[H, W]` -> uint8 `[height, width]`."""
     return plane if plane.shape == (height, width) else _resized(plane, height, width)

@@ -47,7 +47,7 @@ def every(period: int | None, total: int) -> frozenset[int]:
 
 def number(step: Step) -> int:
     """What the 2017 program calls this iteration: counted from 0, but the last is the total."""
-    return step.total if step.iteration == step.total else step.iteration - 1
+    return step.total if step.last else step.iteration - 1
 
 
 class Terminal:
@@ -56,23 +56,23 @@ class Terminal:
     Args:
         period: iterations between two printings of the losses, as `--print-iterations`; None for
             the end alone.
-        total: iterations of the run.
+        total: iterations of the run, at most.
         stream: where to; standard output by default.
     """
 
     def __init__(self, period: int | None, total: int, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stdout
         self.live = self.stream.isatty()
-        self.prints = every(period, total) | ({0} if period else frozenset()) | {total}
+        self.prints = every(period, total) | ({0} if period else frozenset())
         self.stops: Collection[int] = self.prints
         self.begun = time.monotonic()
-        self.recent: deque[tuple[float, int]] = deque([(self.begun, 0)], maxlen=11)
+        self.recent: deque[tuple[float, float]] = deque([(self.begun, 0.0)], maxlen=11)
         self.lined = self.begun
 
     def __call__(self, step: Step) -> None:
         now = time.monotonic()
-        self.recent.append((now, step.iteration))
-        if step.iteration in self.prints:
+        self.recent.append((now, step.share))
+        if step.iteration in self.prints or step.last:
             if step.iteration:
                 self._line(self._iteration(step, now))
             for name, value in step.terms._asdict().items():
@@ -88,23 +88,23 @@ class Terminal:
         if self.live:
             self._write("\r\033[K")
 
-    def _remaining(self, step: Step) -> float:
-        (then, before), (now, index) = self.recent[0], self.recent[-1]
-        return (step.total - index) * (now - then) / (index - before) if index > before else 0.0
+    def _remaining(self) -> float:
+        (then, before), (now, share) = self.recent[0], self.recent[-1]
+        return (1 - share) * (now - then) / (share - before) if share > before else 0.0
 
     def _iteration(self, step: Step, now: float) -> str:
         return (
             f"Iteration {step.iteration:4d}/{step.total:4d} ({hms(now - self.begun)} elapsed, "
-            f"{hms(self._remaining(step))} remaining)"
+            f"{hms(self._remaining())} remaining)"
         )
 
     def _bar(self, step: Step, now: float) -> None:
         width = 24
-        full = width * step.iteration // step.total
+        full = int(width * step.share)
         terms = step.terms
         text = (
             f"{step.iteration:5d}/{step.total} {'█' * full}{'░' * (width - full)} "
-            f"{hms(self._remaining(step))} left · loss {terms.total:.3g} "
+            f"{hms(self._remaining())} left · loss {terms.total:.3g} "
             f"(content {terms.content:.2g}, style {terms.style:.2g}, tv {terms.tv:.2g})"
         )
         room = shutil.get_terminal_size().columns - 1
@@ -169,10 +169,10 @@ class Checkpoints:
         self, template: str, period: int, total: int, write: Callable[[str, Step], None]
     ) -> None:
         self.template, self.write = template, write
-        self.stops: Collection[int] = every(period, total) | {total}
+        self.stops: Collection[int] = every(period, total)
 
     def __call__(self, step: Step) -> None:
-        if step.iteration in self.stops:
+        if step.iteration in self.stops or step.last:
             self.write(checkpoint_name(self.template, number(step)), step)
 
     def close(self) -> None:
@@ -191,12 +191,12 @@ class LossLog:
         self, folder: Path, period: int | None, total: int, *, table: bool, plot: bool
     ) -> None:
         self.folder, self.table, self.plot = folder, table, plot
-        self.stops: Collection[int] = every(period or 1, total) | {total}
+        self.stops: Collection[int] = every(period or 1, total)
         self.names: tuple[str, ...] = ()
         self.rows: list[tuple[float, ...]] = []
 
     def __call__(self, step: Step) -> None:
-        if step.iteration in self.stops:
+        if step.iteration in self.stops or step.last:
             self.names = step.terms._fields
             self.rows.append((number(step), *step.terms))
 
@@ -246,14 +246,14 @@ class TensorBoard:
             raise FileError(
                 f"cannot write into the log folder {folder}: {error}; name another --log-dir"
             ) from error
-        self.pictures = every(max(1, total // 10), total) | {0, total}
+        self.pictures = every(max(1, total // 10), total) | {0}
         self.stops: Collection[int] = every(max(1, total // 200), total) | self.pictures
 
     def __call__(self, step: Step) -> None:
         with self.writer.as_default(step.iteration):
             for name, value in step.terms._asdict().items():
                 self.summary.scalar(f"loss/{name}", value)
-            if step.iteration in self.pictures:
+            if step.iteration in self.pictures or step.last:
                 pixels = np.clip(self.picture(step), 0, 255).round().astype(np.uint8)
                 self.summary.image("picture", pixels)
 

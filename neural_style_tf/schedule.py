@@ -1,41 +1,79 @@
-"""How the objective is reached: optimizer, iterations, start. Plain data, no TensorFlow."""
+"""How the objective is reached: optimizer, sizes, iterations, start. Plain data, no TensorFlow."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
 from neural_style_tf.errors import OptionError
 from neural_style_tf.settings import option
 
-OPTIMIZERS = ("adam", "lbfgs")
+OPTIMIZERS = ("lbfgs", "adam")
 KEEP = ("best", "last")
+
+# What an optimizer is given where nothing is said: Adam what the 2017 program gives it, L-BFGS what
+# makes a finished picture.
+ITERATIONS = {"lbfgs": 100, "adam": 1000}
+TOLERANCE = {"lbfgs": 0.01, "adam": 0.0}
+
+# The shorter side of the coarsest size is not to fall below: four pixels at VGG's fifth block.
+COARSEST = 64
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The settings of one run; the defaults are those of the 2017 program.
+    """The settings of one run. What is None is chosen by `resolved` and `sizes`.
 
     Attributes:
+        optimizer: None is "lbfgs", or "adam" where one of Adam's own settings is given.
+        iterations: evaluations of the loss at each size.
+        scales: how many sizes, each twice the one before. None is 1 for Adam, as in the 2017
+            program; for L-BFGS as many as keep the shorter side at 64 pixels or more.
+        tolerance: a size is done when its loss has fallen by less than this share over 20
+            iterations; 0 is never.
         keep: which picture a run ends with: "best", the one of the lowest loss among all
             iterations (Adam swings, the last is seldom the best), or "last".
         initial_noiseblend: share of noise in the first picture, 0-1; None is 1 (noise alone), or
             0 where an initial picture is given.
 
     Raises:
-        OptionError: a value out of its range.
+        OptionError: a value out of its range, or Adam's settings for L-BFGS.
     """
 
-    iterations: int = option(1000, "iterations")
-    optimizer: str = option(
-        "adam",
-        "adam, as the 2017 program, or lbfgs, which needs far fewer iterations",
-        choices=OPTIMIZERS,
+    iterations: int | None = option(
+        None,
+        "evaluations of the loss at full size, at most, and at each coarser size "
+        f"(default: lbfgs {ITERATIONS['lbfgs']}, adam {ITERATIONS['adam']})",
+        type=int,
     )
-    learning_rate: float = option(10.0, "Adam: learning rate, in grey levels")
-    beta1: float = option(0.9, "Adam: decay of the mean gradient")
-    beta2: float = option(0.999, "Adam: decay of the mean squared gradient")
-    epsilon: float = option(1e-8, "Adam: epsilon", flag="eps")
+    optimizer: str | None = option(
+        None,
+        "lbfgs, or adam, as the 2017 program (default: lbfgs, or adam if one of its settings is "
+        "given)",
+        choices=OPTIMIZERS,
+        type=str,
+    )
+    scales: int | None = option(
+        None,
+        "paint at so many sizes, each twice the one before; 1 is full size alone (default: adam 1, "
+        f"lbfgs as many as keep both sides at {COARSEST} pixels or more)",
+        type=int,
+    )
+    tolerance: float | None = option(
+        None,
+        "a size is done when the loss falls by less than this share in 20 iterations "
+        f"(default: lbfgs {TOLERANCE['lbfgs']:g}, adam 0: never)",
+        type=float,
+    )
+    learning_rate: float | None = option(
+        None, "Adam: learning rate, in grey levels (default 10)", type=float
+    )
+    beta1: float | None = option(None, "Adam: decay of the mean gradient (default 0.9)", type=float)
+    beta2: float | None = option(
+        None, "Adam: decay of the mean squared gradient (default 0.999)", type=float
+    )
+    epsilon: float | None = option(None, "Adam: epsilon (default 1e-8)", flag="eps", type=float)
     initial_noiseblend: float | None = option(
         None,
         "ratio of blending the initial picture with normalized noise; with no initial picture the "
@@ -48,15 +86,21 @@ class Schedule:
     )
 
     def __post_init__(self) -> None:
-        blend = self.initial_noiseblend
+        def fits(value: float | None, low: float, high: float) -> bool:
+            return value is None or low <= value <= high
+
+        tiny, most = math.ulp(0.0), math.nextafter(math.inf, 0)
+        below_one = math.nextafter(1, 0)
         for ok, name, expected in (
-            (self.iterations >= 1, "iterations", "a whole number, 1 or more"),
-            (self.optimizer in OPTIMIZERS, "optimizer", " or ".join(OPTIMIZERS)),
-            (0 < self.learning_rate < math.inf, "learning_rate", "a finite number above 0"),
-            (0 <= self.beta1 < 1, "beta1", "at least 0 and below 1"),
-            (0 <= self.beta2 < 1, "beta2", "at least 0 and below 1"),
-            (0 < self.epsilon < math.inf, "epsilon", "a finite number above 0"),
-            (blend is None or 0 <= blend <= 1, "initial_noiseblend", "between 0 and 1"),
+            (fits(self.iterations, 1, 2**31 - 1), "iterations", "a whole number, 1 or more"),
+            (self.optimizer in (None, *OPTIMIZERS), "optimizer", " or ".join(OPTIMIZERS)),
+            (fits(self.scales, 1, 16), "scales", "a whole number from 1 to 16"),
+            (fits(self.tolerance, 0, below_one), "tolerance", "at least 0 and below 1"),
+            (fits(self.learning_rate, tiny, most), "learning_rate", "a finite number above 0"),
+            (fits(self.beta1, 0, below_one), "beta1", "at least 0 and below 1"),
+            (fits(self.beta2, 0, below_one), "beta2", "at least 0 and below 1"),
+            (fits(self.epsilon, tiny, most), "epsilon", "a finite number above 0"),
+            (fits(self.initial_noiseblend, 0, 1), "initial_noiseblend", "between 0 and 1"),
             (0 <= self.seed < 2**31, "seed", "a whole number from 0 to 2147483647"),
             (self.keep in KEEP, "keep", " or ".join(KEEP)),
         ):
@@ -64,3 +108,46 @@ class Schedule:
                 raise OptionError(
                     f"{name.replace('_', ' ')}: expected {expected}, got {getattr(self, name)}"
                 )
+        if self.optimizer == "lbfgs" and self.adam:
+            raise OptionError(
+                f"{next(iter(self.adam)).replace('_', ' ')} is a setting of adam, got optimizer "
+                "lbfgs; choose adam or leave it out"
+            )
+
+    @property
+    def adam(self) -> dict[str, float]:
+        """Adam's settings, those that are given."""
+        names = ("learning_rate", "beta1", "beta2", "epsilon")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def resolved(self) -> Schedule:
+        """The same with the optimizer, its iterations and its tolerance chosen."""
+        optimizer = self.optimizer or ("adam" if self.adam else "lbfgs")
+        return dataclasses.replace(
+            self,
+            optimizer=optimizer,
+            iterations=self.iterations or ITERATIONS[optimizer],
+            tolerance=TOLERANCE[optimizer] if self.tolerance is None else self.tolerance,
+        )
+
+    def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
+        """The sizes to paint at, `(height, width)`, coarse to fine; the last is the full one.
+
+        Raises:
+            OptionError: more sizes were asked for than there is room for.
+        """
+        shorter = min(height, width)
+        if self.scales is None and self.resolved().optimizer == "adam":
+            scales = 1
+        else:
+            scales = self.scales or max(1, 1 + int(math.log2(shorter / COARSEST)))
+        coarsest = 2 ** (scales - 1)
+        if scales > 1 and shorter // coarsest < 16:
+            raise OptionError(
+                f"{scales} scales of {width}×{height} pixels begin with {width // coarsest}×"
+                f"{height // coarsest}: expected at least 16×16; give fewer --scales"
+            )
+        return [
+            (max(1, round(height / 2**k)), max(1, round(width / 2**k)))
+            for k in reversed(range(scales))
+        ]

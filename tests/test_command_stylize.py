@@ -20,6 +20,7 @@ from PIL import Image
 from neural_style_tf import files
 from neural_style_tf.__main__ import main, parse
 from neural_style_tf.commands.job import resolve
+from neural_style_tf.schedule import Schedule
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -159,6 +160,14 @@ def test_the_settings_of_a_run_give_its_picture_again(folder: Path, output: str)
     assert np.abs(pixels("other.png") - pixels("again.png")).max() > 1
 
 
+def test_another_optimizer_than_the_recorded_one_has_its_own_defaults(folder: Path) -> None:
+    assert run(*PICTURES, *SHORT) == 0
+    again = resolve(parse(["neural-style-tf", "--config", "out.png", "--output", "o.png"])[1])
+    assert (again.schedule.optimizer, again.schedule.iterations) == ("lbfgs", 3)
+    words = ["neural-style-tf", "--config", "out.png", "--output", "o.png", "--optimizer", "adam"]
+    assert resolve(parse(words)[1]).schedule == Schedule(optimizer="adam").resolved()
+
+
 def test_a_json_file_of_settings(folder: Path) -> None:
     Path("run.json").write_text(
         json.dumps(
@@ -233,6 +242,13 @@ BAD: list[tuple[Sequence[str], str]] = [
     ([*PICTURES, *SHORT, "--tv-weight", "many"], "invalid float value: 'many'"),
     ([*PICTURES, *SHORT, "--iterations", "0"], "1 or more, got 0"),
     ([*PICTURES, *SHORT, "--iterations", "1.5"], "invalid int value"),
+    ([*PICTURES, *SHORT, "--scales", "0"], "scales: expected a whole number from 1 to 16, got 0"),
+    ([*PICTURES, *SHORT, "--scales", "3"], "expected at least 16×16; give fewer --scales"),
+    ([*PICTURES, *SHORT, "--tolerance", "1"], "at least 0 and below 1, got 1"),
+    (
+        [*PICTURES, *SHORT, "--optimizer", "lbfgs", "--learning-rate", "3"],
+        "learning rate is a setting of adam, got optimizer lbfgs; choose adam or leave it out",
+    ),
     ([*PICTURES, *SHORT, "--width", "8"], "16 to 32768 pixels, got 8"),
     ([*PICTURES, *SHORT, "--width", "1000000"], "16 to 32768 pixels"),
     ([*PICTURES, *SHORT, "--pooling", "median"], "invalid choice: 'median'"),

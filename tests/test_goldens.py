@@ -37,7 +37,8 @@ def inputs(goldens: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 def run(command: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[Any, Any]:
     """The losses that our program prints on the same command line, and its last picture."""
-    assert main(["neural-style-tf", *command, "--print-iterations", "1", "--keep", "last"]) == 0
+    procedure = ["--optimizer", "adam", "--keep", "last"]
+    assert main(["neural-style-tf", *command, *procedure, "--print-iterations", "1"]) == 0
     printed = re.findall(
         r"^ *(?:content|style|tv|total) loss: (\S+)$", capsys.readouterr().out, re.M
     )

@@ -11,9 +11,10 @@ import pytest
 import tensorflow as tf
 
 from neural_style_tf import Objective, Schedule, stylize, stylize_image
+from neural_style_tf.adam import Adam
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss
-from neural_style_tf.pixels import as_pixels, resize_style
+from neural_style_tf.pixels import as_pixels, enlarge, resize, resize_style
 from tests import tiny
 
 Picture = npt.NDArray[np.uint8]
@@ -107,6 +108,65 @@ def test_a_picture_comes_back_in_range(shallow: Any, content: Picture, style: Pi
     assert picture.shape == (48, 64, 3)
     assert picture.dtype == np.float32
     assert 0 <= picture.min() <= picture.max() <= 255
+
+
+def test_sizes_come_one_after_the_other_and_results_are_of_full_size(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    schedule = Schedule(iterations=6, scales=2)
+    steps = list(stylize(shallow, content, [style], schedule=schedule, stops=range(99)))
+    assert [(step.iteration, step.size) for step in steps] == [
+        *((i, (24, 32)) for i in range(7)),
+        *((i, (48, 64)) for i in range(7, 13)),
+    ]
+    assert all(step.total == 12 and step.result.pixels.shape == (1, 48, 64, 3) for step in steps)
+    assert [step.last for step in steps] == [False] * 12 + [True]
+    # A coarse iteration is a quarter of the work of a fine one.
+    shares = [i / 30 for i in range(7)] + [(6 + 4 * i) / 30 for i in range(1, 7)]
+    assert [step.share for step in steps] == pytest.approx(shares)
+    assert steps[-1].result.iteration > 6
+
+
+def test_a_finer_size_goes_on_from_the_coarser(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    """Two sizes are two runs, the second from the first one's result, enlarged."""
+    plan: dict[str, Any] = {"iterations": 5, "optimizer": "adam"}
+    both = stylize_image(shallow, content, [style], schedule=Schedule(scales=2, **plan))
+    small = resize(content, 24, 32)
+    *_, coarse = stylize(shallow, small, [style], schedule=Schedule(**plan))
+    loss = Loss(shallow, Objective())
+    targets = loss.targets(as_pixels(content), [resize_style(style, 64, 1.0)])
+    optimizer = Adam()
+    state = optimizer.start(
+        lambda p: loss.value_and_gradient(p, targets), enlarge(coarse.result.pixels, 48, 64)
+    )
+    states = [state]
+    for _ in range(5):
+        states.append(optimizer.step(lambda p: loss.value_and_gradient(p, targets), states[-1]))
+    best = min(states, key=lambda state: float(state.terms.total))
+    assert np.abs(np.clip(best.pixels[0], 0, 255) - both).max() < 0.05
+
+
+def test_a_size_is_done_when_its_loss_no_longer_falls(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    arguments: dict[str, Any] = {"stops": range(1, 2000), "heartbeat": 1e9}
+    schedule = Schedule(iterations=400, scales=2, tolerance=0.05)
+    steps = list(stylize(shallow, content, [style], schedule=schedule, **arguments))
+    for size in ((24, 32), (48, 64)):
+        own = [step for step in steps if step.size == size]
+        losses = [step.result.loss for step in own if step.iteration]
+        assert 20 <= len(losses) < 400
+        assert len(losses) % 20 == 0
+        assert losses[-1] > 0.95 * losses[-21] if len(losses) > 20 else True
+        # It did not stop where it still fell.
+        assert all(losses[i + 20] < 0.96 * losses[i] for i in range(19, len(losses) - 21, 20))
+    last = steps[-1]
+    assert last.last
+    assert last.total == last.iteration < 800
+    assert last.share == 1
+    assert [step.last for step in steps[:-1]] == [False] * (len(steps) - 1)
 
 
 class Exploding:

@@ -22,9 +22,35 @@ def test_defaults_are_those_of_the_2017_program() -> None:
     )
     weights = (objective.content_weight, objective.style_weight, objective.tv_weight)
     assert weights == (5, 500, 100)
-    schedule = Schedule()
-    assert (schedule.iterations, schedule.learning_rate) == (1000, 10)
-    assert (schedule.beta1, schedule.beta2, schedule.epsilon) == (0.9, 0.999, 1e-8)
+
+
+def test_adam_is_that_of_the_2017_program() -> None:
+    schedule = Schedule(optimizer="adam").resolved()
+    assert (schedule.iterations, schedule.tolerance, schedule.adam) == (1000, 0, {})
+    assert schedule.sizes(480, 640) == [(480, 640)]
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "beta1", "beta2", "epsilon"])
+def test_a_setting_of_adam_means_adam(name: str) -> None:
+    settings: dict[str, Any] = {name: 0.5}
+    schedule = Schedule(**settings).resolved()
+    assert (schedule.optimizer, schedule.iterations, schedule.adam) == ("adam", 1000, settings)
+    with pytest.raises(OptionError, match=r"is a setting of adam, got optimizer lbfgs"):
+        Schedule(optimizer="lbfgs", **settings)
+
+
+def test_the_default_paints_coarse_to_fine() -> None:
+    schedule = Schedule().resolved()
+    assert (schedule.optimizer, schedule.iterations) == ("lbfgs", 100)
+    assert schedule.resolved() == schedule
+    assert schedule.sizes(341, 256) == [(85, 64), (170, 128), (341, 256)]
+    assert schedule.sizes(255, 1000) == [(128, 500), (255, 1000)]
+    assert schedule.sizes(100, 100) == [(100, 100)]
+    assert schedule.sizes(20, 40) == [(20, 40)]
+    assert Schedule(optimizer="adam", scales=2).sizes(64, 96) == [(32, 48), (64, 96)]
+    assert Schedule(scales=1).sizes(512, 512) == [(512, 512)]
+    with pytest.raises(OptionError, match=r"3 scales of 80×60 pixels begin with 20×15"):
+        Schedule(scales=3).sizes(60, 80)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -130,7 +156,9 @@ def test_a_layer_that_no_vgg_has_stays_to_be_refused_by_the_network() -> None:
         ({"epsilon": 0}, "above 0"),
         ({"initial_noiseblend": 1.5}, "between 0 and 1"),
         ({"seed": -1}, "0 to 2147483647"),
-        ({"optimizer": "sgd"}, "optimizer: expected adam or lbfgs"),
+        ({"optimizer": "sgd"}, "optimizer: expected lbfgs or adam"),
+        ({"scales": 0}, "scales: expected a whole number from 1 to 16, got 0"),
+        ({"tolerance": 1}, "tolerance: expected at least 0 and below 1"),
         ({"keep": "first"}, "keep: expected best or last"),
     ],
 )

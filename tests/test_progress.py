@@ -18,7 +18,8 @@ from neural_style_tf.losses import Terms
 
 def step(iteration: int, total: int = 20, loss: float = 100.0) -> Step:
     terms = Terms(loss / 4, loss / 4, loss / 2, loss)
-    return Step(iteration, total, (30, 40), terms, None, Candidate(iteration, loss, None))
+    result = Candidate(iteration, loss, None)
+    return Step(iteration, total, iteration / total, (30, 40), terms, None, result)
 
 
 class Screen(io.StringIO):
@@ -76,7 +77,7 @@ def test_the_2017_programs_numbering() -> None:
 def test_lines_where_there_is_no_terminal() -> None:
     stream = io.StringIO()
     terminal = progress.Terminal(10, 20, stream)
-    assert sorted(terminal.stops) == [0, 1, 11, 20]
+    assert sorted(terminal.stops) == [0, 1, 11]
     for iteration in range(21):
         terminal(step(iteration, loss=1e6 / (iteration + 1)))
     terminal.close()

@@ -2,8 +2,9 @@
 
     python benchmarks/distill --teacher imagenet-vgg-verydeep-19.mat --pictures DIR
 
-Fits every layer by least squares (a minute), then trains. Kill it and start it again: it continues.
-Writes `vgg/compact.npz` at each checkpoint. Uses a GPU where PyTorch has one.
+Fits every layer by least squares, three rounds (half an hour on two cores), then trains if
+`--steps` says so: kill it and start it again, it continues. Writes `vgg/compact.npz` after each
+round and checkpoint. Uses a GPU where PyTorch has one.
 """
 
 from __future__ import annotations

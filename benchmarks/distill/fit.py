@@ -13,7 +13,8 @@ from networks import NAMES, RANKS, Student, Teacher, pool, walk
 from torch import Tensor
 from torch.nn import functional
 
-POSITIONS = 30_000
+# Positions that a layer is fitted on, where the pictures have so many.
+POSITIONS = 60_000
 
 
 def fit(student: Student, teacher: Teacher, pixels: Tensor, random: np.random.Generator) -> None:
@@ -87,7 +88,7 @@ def _fit_layer(
     patches = (
         functional.pad(functional.conv2d(seen, first), (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)
     )
-    chosen = _some(batch * height * across, max(20_000, 12 * 9 * narrow), random)
+    chosen = _some(batch * height * across, POSITIONS, random)
     b, y, x = (
         chosen // (height * across),
         chosen // across % height,

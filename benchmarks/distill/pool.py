@@ -17,7 +17,8 @@ from torch import Tensor
 
 STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT = "relu4_2"
-LIFE = 100
+# Steps from a start to a finished picture.
+LIFE = 80
 
 
 def gram(features: Tensor) -> Tensor:
@@ -42,13 +43,12 @@ class Pool:
         stacked = {
             key: torch.stack([member[key] for member in members])
             for key in members[0]
-            if key not in ("grams", "age", "life")
+            if key not in ("grams", "age")
         }
         grams = {layer: torch.stack([m["grams"][layer] for m in members]) for layer in STYLE}
         x = stacked["pixels"].clone()
         mean, square = stacked["mean"], stacked["square"]
         ages = torch.tensor([member["age"] for member in members], device=x.device)
-        lives = torch.tensor([member["life"] for member in members], device=x.device)
         for _ in range(steps):
             x.requires_grad_(True)
             features = student(x, deepest="conv5_1")
@@ -65,7 +65,7 @@ class Pool:
                 mean = 0.8 * mean + 0.2 * gradient
                 square = 0.95 * square + 0.05 * gradient.square()
                 age = ages.view(-1, 1, 1, 1)
-                rate = 10 * (1 - 0.9 * age / lives.view(-1, 1, 1, 1))
+                rate = 10 * (1 - 0.9 * age / LIFE)
                 step = mean / (1 - 0.8**age) / ((square / (1 - 0.95**age)).sqrt() + 1e-12)
                 x = x.detach() - rate * step
         for i, index in enumerate(chosen):
@@ -73,10 +73,20 @@ class Pool:
             member |= {"pixels": x[i], "mean": mean[i], "square": square[i], "age": int(ages[i])}
         return x.detach()
 
+    def grow(self, student: Student, every: int, batch: int = 8) -> Tensor:
+        """All members from birth to death, as they are each so many steps: `[n, 3, size, size]`."""
+        stages = []
+        for start in range(0, len(self.members), batch):
+            part = Pool(0, self.size, self.data, self.random)
+            part.members = [{} for _ in self.members[start : start + batch]]
+            for _ in range(LIFE // every):
+                stages.append(part.next(student, len(part.members), every))
+        return torch.cat(stages)
+
     def _grown(self, student: Student, index: int) -> dict[str, Any]:
         """A member; a new one where there was none or it has run its time."""
         member = self.members[index]
-        if not member or member["age"] >= member["life"]:
+        if not member or member["age"] >= LIFE:
             member = self.members[index] = self._born(student)
         return member
 
@@ -105,5 +115,4 @@ class Pool:
             ),
             "tv_weight": torch.tensor(random.choice([0.0, 0.2, 1.0], p=[0.2, 0.2, 0.6])).to(pixels),
             "age": 0,
-            "life": int(random.integers(LIFE // 2, 2 * LIFE)),
         }

@@ -14,22 +14,33 @@ import pictures
 import torch
 from fit import errors, fit
 from networks import NAMES, Student, Teacher
-from pool import CONTENT, STYLE, Pool, gram
+from pool import CONTENT, LIFE, STYLE, Pool, gram
 from torch import Tensor
 
 
 class Settings(NamedTuple):
-    """Of one training; a checkpoint is continued only under the same."""
+    """Of one training; a checkpoint is continued only under the same.
 
-    steps: int = 3000
+    Attributes:
+        rounds: of least squares; each but the first on pictures grown against the last one, too.
+        fit_crops, fit_grown: how many samples, and how many grown pictures a round adds.
+        size: of all pictures, in pixels.
+        steps: of Adam afterwards. Without a GPU least squares alone gets most of what can be had.
+        fresh, grown: samples and pool pictures in a batch.
+        members, pool_steps: pictures in the pool, and how far each use moves one on.
+    """
+
+    rounds: int = 3
+    fit_crops: int = 512
+    fit_grown: int = 96
     size: int = 128
+    steps: int = 0
     fresh: int = 2
     grown: int = 2
     members: int = 16
     pool_steps: int = 2
-    learning_rate: float = 3e-4
+    learning_rate: float = 6e-5
     warmup: int = 50
-    fit_crops: int = 512
     seed: int = 0
 
 
@@ -83,14 +94,20 @@ class Training:
         stack = [pictures.sample(self.data, self.settings.size, random) for _ in range(count)]
         return torch.tensor(np.stack(stack), device=self.device).permute(0, 3, 1, 2)
 
-    def begin(self) -> None:
-        """Least squares, layer by layer."""
-        fit(
-            self.student,
-            self.teacher,
-            self.crops(self.settings.fit_crops, self.random),
-            self.random,
-        )
+    def fit(self) -> Iterator[str]:
+        """The rounds of least squares, layer by layer; a line for each."""
+        settings = self.settings
+        pixels = self.crops(settings.fit_crops, self.random)
+        for number in range(1, settings.rounds + 1):
+            shuffled = pixels[torch.as_tensor(self.random.permutation(len(pixels)))]
+            fit(self.student, self.teacher, shuffled, self.random)
+            yield f"round {number}, {len(pixels)} pictures"
+            if number < settings.rounds:
+                pool = Pool(settings.fit_grown, settings.size, self.data, self.random)
+                grown = pool.grow(self.student, every=LIFE // 4)
+                missed = errors(self.student, self.teacher, grown)
+                yield f"on its own pictures: {self._shown(missed)}"
+                pixels = torch.cat([pixels, grown])
 
     def rate(self) -> float:
         """The learning rate of this step: a short rise, then half a cosine down to 0."""
@@ -127,8 +144,9 @@ class Training:
             self.restore(torch.load(checkpoint, map_location=self.device, weights_only=False))
             yield f"continued at step {self.step}"
         else:
-            self.begin()
-            yield self._report(folder, {})
+            for line in self.fit():
+                yield f"{line} | {self._report(folder, {})}"
+            self.save(checkpoint)
         begun, losses = time.monotonic(), []
         while self.step < self.settings.steps and time.monotonic() - begun < 60 * minutes:
             losses.append(self.advance())
@@ -146,9 +164,11 @@ class Training:
         record = {"step": self.step, **record, "missed": missed}
         with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        shown = " ".join(f"{layer} {missed[layer]:.4f}" for layer in (*STYLE, CONTENT))
         numbers = " ".join(f"{k} {v:.4g}" for k, v in record.items() if isinstance(v, float))
-        return f"step {self.step} {numbers} | missed: {shown}"
+        return f"step {self.step} {numbers} | missed: {self._shown(missed)}"
+
+    def _shown(self, missed: dict[str, float]) -> str:
+        return " ".join(f"{layer} {missed[layer]:.4f}" for layer in (*STYLE[1:], CONTENT))
 
     def save(self, path: Path) -> None:
         """Write everything, whole or not at all."""

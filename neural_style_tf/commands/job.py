@@ -24,6 +24,12 @@ SMALLEST, WIDEST = 16, 32768  # pixels
 POOLING = ("max", "avg")
 
 
+_OPTIMIZERS_OWN = (
+    *("optimizer", "iterations", "scales", "tolerance"),
+    *("learning_rate", "beta1", "beta2", "epsilon"),
+)
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The settings of a run that are neither Objective nor Schedule."""
@@ -118,6 +124,9 @@ def resolve(options: argparse.Namespace) -> Job:
     recorded = dict(files.read_settings(options.config)) if options.config else {}
     recorded.pop("program", None)
     objective, schedule = recorded.pop("objective", None), recorded.pop("schedule", {})
+    if isinstance(schedule, dict) and options.optimizer not in (None, schedule.get("optimizer")):
+        # Those were for the file's own optimizer.
+        schedule = {k: v for k, v in schedule.items() if k not in _OPTIMIZERS_OWN}
     flags = {
         field.name: given
         for field in dataclasses.fields(Inputs)
@@ -134,7 +143,7 @@ def resolve(options: argparse.Namespace) -> Job:
     return Job(
         inputs,
         wanted,
-        with_fields(from_mapping(Schedule, schedule), options),
+        with_fields(from_mapping(Schedule, schedule), options).resolved(),
         moving=not (options.content_layers or options.style_layers),
     )
 
@@ -205,12 +214,13 @@ def check_outputs(options: argparse.Namespace) -> None:
         raise OptionError(f"--log-dir: expected a folder, got the file {options.log_dir}")
 
 
-def check_sizes(inputs: Inputs, content: files.Picture, styles: list[files.Picture]) -> None:
+def check_sizes(job: Job, content: files.Picture, styles: list[files.Picture]) -> None:
     """Whether the pictures have a sensible size once they are resized.
 
     Raises:
-        OptionError: one would vanish or explode.
+        OptionError: one would vanish or explode, or has no room for the scales asked for.
     """
+    inputs = job.inputs
 
     def check(path: str | None, picture: files.Picture, width: float, advice: str) -> None:
         height = picture.pixels.shape[1] / picture.pixels.shape[2] * width
@@ -225,3 +235,5 @@ def check_sizes(inputs: Inputs, content: files.Picture, styles: list[files.Pictu
     scales = inputs.style_scales or (1.0,) * len(styles)
     for path, style, scale in zip(inputs.styles, styles, scales, strict=True):
         check(path, style, scale * width, "a picture of another shape or another --style-scales")
+    height = content.pixels.shape[1] / content.pixels.shape[2] * width
+    job.schedule.sizes(int(height), width)

@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
     content = files.read(job.inputs.content or "")
     styles = [files.read(path) for path in job.inputs.styles]
     initial = files.read(job.inputs.initial) if job.inputs.initial else None
-    check_sizes(job.inputs, content, styles)
+    check_sizes(job, content, styles)
     weights = read(location.path)
     objective, moved = job.objective.on(weights.layers) if job.moving else (job.objective, {})
     weights.check_layers(objective.layers)
@@ -115,7 +115,8 @@ def run(options: argparse.Namespace) -> int:
     width = job.inputs.width or content.pixels.shape[2]
     pixels = resize_to_width(content.pixels, width)
     output = _Output(options.output, job, content, pixels, begun)
-    watchers = _watchers(options, job, output)
+    sizes = job.schedule.sizes(pixels.shape[1], pixels.shape[2])
+    watchers = _watchers(options, len(sizes) * (job.schedule.iterations or 0), output)
     steps = stylize(
         build(weights, pooling=job.pooling, layers=objective.layers),
         pixels,
@@ -167,7 +168,8 @@ class _Output:
         if self.last is None:
             return
         self.write(self.path, self.last)
-        result, (height, width) = self.last.result, self.last.size
+        result = self.last.result
+        _, height, width, _ = result.pixels.shape
         logging.info(
             "Wrote %s: %d×%d, iteration %d of %d, loss %.6g, in %s",
             *(self.path, width, height, result.iteration, self.last.total, result.loss),
@@ -191,15 +193,14 @@ class _Output:
         files.write(
             path,
             self.picture(step),
-            alpha=None if alpha is None else resize_plane(alpha, *step.size),
+            alpha=None if alpha is None else resize_plane(alpha, *step.result.pixels.shape[1:3]),
             icc_profile=self.content.icc_profile,
             settings=self.job.to_dict(),
         )
 
 
-def _watchers(options: argparse.Namespace, job: Job, output: _Output) -> list[progress.Watcher]:
+def _watchers(options: argparse.Namespace, total: int, output: _Output) -> list[progress.Watcher]:
     """Whoever follows this run, in the order in which they are told and closed."""
-    total = job.schedule.iterations
     watchers: list[progress.Watcher] = [output]
     if not options.quiet:
         # Before the output: its bar has to go before the last line comes.
