@@ -21,7 +21,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.10",
     packages=["neural_style_tf", "neural_style_tf.commands", "vgg"],
-    package_data={"neural_style_tf": ["py.typed"], "vgg": ["py.typed"]},
+    package_data={"neural_style_tf": ["py.typed"], "vgg": ["py.typed", "compact.npz"]},
     install_requires=[
         "tensorflow>=2.16",
         "numpy>=1.26",

@@ -7,6 +7,10 @@ Every content with every style, in the program's default run. For the content pi
 for the results of a network of the same shape with random weights, of the embedded network and of
 VGG-19, prints the terms that VGG-19 gives them (the 2017 objective) as a Markdown table; then the
 time of one loss and gradient at 512×512. `--sheet` shows the pictures side by side.
+
+    python benchmarks/compact.py --network imagenet-vgg-verydeep-19.mat --golden
+
+writes what VGG-19 sees in the example picture, for the tests to hold the embedded network against.
 """
 
 from __future__ import annotations
@@ -106,17 +110,30 @@ def compare(
     return rows, [picture[0].numpy() for picture in pictures]
 
 
+def write_golden(network: Path, path: Path) -> None:
+    """`{layer: [C]}`, the mean activation of each channel of VGG-19 over the example picture."""
+    layers = (*Objective().layers, "relu5_2")
+    content = opened(ROOT / "examples" / "content.jpg").astype(np.float32)
+    features = build(read(network), layers=layers)(content[None])
+    means = {layer: value.numpy().mean((0, 1, 2)) for layer, value in features.items()}
+    np.savez_compressed(path, **means)
+
+
 def main() -> int:
     """Print the tables; the exit status."""
     parser = argparse.ArgumentParser(description="Judge the embedded network by VGG-19.")
     parser.add_argument("--network", type=Path, required=True, help="a file of VGG-19")
     parser.add_argument("--compact", type=Path, default=ROOT / "vgg" / "compact.npz")
-    parser.add_argument("--contents", type=Path, nargs="+", required=True)
-    parser.add_argument("--styles", type=Path, nargs="+", required=True)
+    parser.add_argument("--contents", type=Path, nargs="+", default=[])
+    parser.add_argument("--styles", type=Path, nargs="+", default=[])
     parser.add_argument("--width", type=int, default=256, help="default 256")
     parser.add_argument("--json", type=Path, help="also write the rows here")
     parser.add_argument("--sheet", type=Path, help="also write the pictures here, a row a pair")
+    parser.add_argument("--golden", action="store_true", help="write the golden, nothing else")
     options = parser.parse_args()
+    if options.golden:
+        write_golden(options.network, ROOT / "tests" / "goldens" / "vgg19_example.npz")
+        return 0
 
     weights = {"compact": read(options.compact), "VGG-19": read(options.network)}
     weights = {"random": scrambled(weights["compact"]), **weights}

@@ -1,7 +1,7 @@
 """Make the example pictures: a photograph that may be shared, and a painting of our own.
 
     python examples/make.py                     # writes content.jpg and style.jpg beside this file
-    python examples/make.py --sheet result.png  # the README's picture, from them and a result
+    python examples/make.py --sheet a.png b.png  # the README's picture, from them and results
 
 The photograph is `coffee` of scikit-image (pip install scikit-image), which its photographer,
 Rachel Michetti, gave to the public domain (CC0). The painting is painted here, stroke by stroke: a
@@ -180,11 +180,11 @@ def sheet(pictures: list[Image.Image], height: int = 256) -> Image.Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output-dir", type=Path, default=Path(__file__).parent)
-    parser.add_argument("--sheet", type=Path, metavar="RESULT")
+    parser.add_argument("--sheet", type=Path, metavar="RESULT", nargs="+")
     options = parser.parse_args()
     folder: Path = options.output_dir
     if options.sheet:
-        paths = (folder / "content.jpg", folder / "style.jpg", options.sheet)
+        paths = (folder / "content.jpg", folder / "style.jpg", *options.sheet)
         docs = Path(__file__).parent.parent / "docs"
         sheet([Image.open(path) for path in paths]).save(docs / "example.jpg", quality=90)
         return

@@ -64,7 +64,9 @@ def main() -> int:
                         "license": "CC BY 4.0, derived from the teacher",
                         "made_by": "benchmarks/distill (PyTorch)",
                         "pictures": len(found),
+                        "rounds": training.round,
                         "steps": training.step,
+                        "missed": {k: round(v, 4) for k, v in training.missed.items()},
                         "settings": settings._asdict(),
                     }
                 ),

@@ -38,7 +38,7 @@ def read(folder: Path) -> dict[str, Picture]:
             continue
         rgb.thumbnail((LONGEST, LONGEST), Image.Resampling.LANCZOS)
         pixels = np.asarray(rgb)
-        if pixels.std() >= FLATTEST and min(pixels.shape[:2]) >= 64:
+        if pixels.std((0, 1)).mean() >= FLATTEST and min(pixels.shape[:2]) >= 64:
             pictures[str(path.relative_to(folder))] = pixels
     if not pictures:
         raise DataError(f"expected a folder of pictures, got none that can be used in {folder}")

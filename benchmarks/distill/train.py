@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +32,7 @@ class Settings(NamedTuple):
 
     rounds: int = 3
     fit_crops: int = 512
-    fit_grown: int = 96
+    fit_grown: int = 64
     size: int = 128
     steps: int = 0
     fresh: int = 2
@@ -85,7 +85,9 @@ class Training:
         self.random = np.random.default_rng(settings.seed)
         self.optimizer = torch.optim.Adam(self.student.parameters(), lr=settings.learning_rate)
         self.pool = Pool(settings.members, settings.size, data, self.random)
+        self.round, self.fitted_on = 0, torch.empty(0)
         self.step = 0
+        self.missed: dict[str, float] = {}
         # Never trained on: other crops of the same pictures, with a generator of their own.
         self.held = self.crops(24, np.random.default_rng(settings.seed + 1))
 
@@ -95,19 +97,21 @@ class Training:
         return torch.tensor(np.stack(stack), device=self.device).permute(0, 3, 1, 2)
 
     def fit(self) -> Iterator[str]:
-        """The rounds of least squares, layer by layer; a line for each."""
+        """The rounds of least squares that are still to do; a line for each."""
         settings = self.settings
-        pixels = self.crops(settings.fit_crops, self.random)
-        for number in range(1, settings.rounds + 1):
-            shuffled = pixels[torch.as_tensor(self.random.permutation(len(pixels)))]
-            fit(self.student, self.teacher, shuffled, self.random)
-            yield f"round {number}, {len(pixels)} pictures"
-            if number < settings.rounds:
+        while self.round < settings.rounds:
+            if self.round == 0:
+                self.fitted_on = self.crops(settings.fit_crops, self.random)
+            else:
                 pool = Pool(settings.fit_grown, settings.size, self.data, self.random)
                 grown = pool.grow(self.student, every=LIFE // 4)
                 missed = errors(self.student, self.teacher, grown)
-                yield f"on its own pictures: {self._shown(missed)}"
-                pixels = torch.cat([pixels, grown])
+                yield f"grown against round {self.round}: {self._shown(missed)}"
+                self.fitted_on = torch.cat([self.fitted_on, grown])
+            order = torch.as_tensor(self.random.permutation(len(self.fitted_on)))
+            fit(self.student, self.teacher, self.fitted_on[order], self.random)
+            self.round += 1
+            yield f"round {self.round}, {len(order)} pictures: {self._report()}"
 
     def rate(self) -> float:
         """The learning rate of this step: a short rise, then half a cosine down to 0."""
@@ -136,36 +140,32 @@ class Training:
         """Train to the end or for so long, from the folder's checkpoint if it has one.
 
         Yields:
-            A line to show every so many steps; each is also a record in `log.jsonl`.
+            A line for each round and every so many steps, once the checkpoint is written.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        checkpoint = folder / "checkpoint.pt"
+        checkpoint, log = folder / "checkpoint.pt", folder / "log.txt"
         if checkpoint.exists():
             self.restore(torch.load(checkpoint, map_location=self.device, weights_only=False))
-            yield f"continued at step {self.step}"
-        else:
-            for line in self.fit():
-                yield f"{line} | {self._report(folder, {})}"
+            yield f"continued after round {self.round}, step {self.step}"
+        for line in chain(self.fit(), self.descend(every, minutes)):
             self.save(checkpoint)
+            with log.open("a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+            yield line
+
+    def descend(self, every: int, minutes: float) -> Iterator[str]:
+        """The steps of Adam that are still to do, for so long; a line every so many."""
         begun, losses = time.monotonic(), []
         while self.step < self.settings.steps and time.monotonic() - begun < 60 * minutes:
             losses.append(self.advance())
             if self.step % every == 0 or self.step == self.settings.steps:
-                mean = np.mean(losses, axis=0).tolist()
-                seconds = (time.monotonic() - begun) / max(1, len(losses))
-                yield self._report(folder, {"features": mean[0], "grams": mean[1], "s": seconds})
-                begun_again, losses = time.monotonic(), []
-                minutes -= (begun_again - begun) / 60
-                begun = begun_again
-                self.save(checkpoint)
+                features, grams = np.mean(losses, axis=0)
+                losses = []
+                yield f"step {self.step}, loss {features:.4f} + {grams:.4f}: {self._report()}"
 
-    def _report(self, folder: Path, record: dict[str, Any]) -> str:
-        missed = errors(self.student, self.teacher, self.held)
-        record = {"step": self.step, **record, "missed": missed}
-        with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
-        numbers = " ".join(f"{k} {v:.4g}" for k, v in record.items() if isinstance(v, float))
-        return f"step {self.step} {numbers} | missed: {self._shown(missed)}"
+    def _report(self) -> str:
+        self.missed = errors(self.student, self.teacher, self.held)
+        return self._shown(self.missed)
 
     def _shown(self, missed: dict[str, float]) -> str:
         return " ".join(f"{layer} {missed[layer]:.4f}" for layer in (*STYLE[1:], CONTENT))
@@ -178,6 +178,9 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "random": self.random.bit_generator.state,
             "members": self.pool.members,
+            "round": self.round,
+            "fitted_on": self.fitted_on,
+            "missed": self.missed,
             "step": self.step,
         }
         part = path.with_suffix(".part")
@@ -199,4 +202,5 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.random.bit_generator.state = state["random"]
         self.pool.members = state["members"]
-        self.step = state["step"]
+        self.step, self.round = state["step"], state["round"]
+        self.fitted_on, self.missed = state["fitted_on"], state["missed"]

@@ -1,0 +1,97 @@
+"""benchmarks/distill: the pictures it learns on, and that what it exports is what it trained."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def distill(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its modules import each other as scripts do."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "distill"))
+    for name in ("pictures", "networks", "fit", "pool", "train"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+
+def test_a_folder_of_pictures(distill: None, tmp_path: Path) -> None:
+    import pictures
+
+    (tmp_path / "deep").mkdir()
+    Image.fromarray(tiny.picture(80, 1000, 1)).save(tmp_path / "deep" / "wide.png")
+    Image.fromarray(tiny.picture(100, 90, 2)).convert("L").save(tmp_path / "grey.jpg")
+    Image.new("RGB", (200, 200), "red").save(tmp_path / "flat.png")
+    (tmp_path / "text.png").write_text("none")
+    with pytest.raises(pictures.DataError, match="got none that can be used in"):
+        pictures.read(tmp_path / "deep")  # reduced, it is too low
+    found = pictures.read(tmp_path)
+    assert {name: picture.shape for name, picture in found.items()} == {"grey.jpg": (100, 90, 3)}
+
+
+def test_samples_are_pictures_and_the_same_for_the_same_seed(distill: None) -> None:
+    import pictures
+
+    data = [tiny.picture(100, 90, 1), tiny.picture(70, 200, 2)]
+
+    def drawn(seed: int) -> Any:
+        random = np.random.default_rng(seed)
+        return np.stack([pictures.sample(data, 48, random) for _ in range(40)])
+
+    samples = drawn(1)
+    assert samples.shape == (40, 48, 48, 3)
+    assert samples.dtype == np.float32
+    assert -20 <= samples.min() < 0 < 255 < samples.max() <= 275
+    np.testing.assert_array_equal(samples, drawn(1))
+    assert np.abs(samples - drawn(2)).mean() > 10
+
+
+def test_noise_has_the_spectrum_that_was_asked_for(distill: None) -> None:
+    import pictures
+
+    for exponent in (0.0, 1.0):
+        waves = np.fft.fft2(pictures.noise(256, exponent, np.random.default_rng(3))[..., 0])
+        power = np.abs(waves) ** 2
+        slow, fast = power[8, :17].mean(), power[64, 56:73].mean()
+        assert np.log(slow / fast) / np.log(64.5 / 11) / 2 == pytest.approx(exponent, abs=0.4)
+
+
+def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
+    """One step of each kind on a random teacher; then PyTorch and Keras see the same."""
+    torch = pytest.importorskip("torch", reason="the training script needs PyTorch")
+    from networks import NAMES, Teacher
+    from train import Settings, Training
+
+    from vgg.network import build
+    from vgg.weights import Weights, read, write_npz
+
+    teacher = Weights(tiny.weights((64, 128, 256, 512, 512)), np.array(tiny.MEAN_PIXEL))
+    settings = Settings(
+        rounds=2, fit_crops=8, fit_grown=2, size=32, steps=1, fresh=1, grown=1, members=1
+    )
+    data = [tiny.picture(64, 80, 1), tiny.picture(90, 70, 2)]
+    training = Training(Teacher(teacher), data, settings, "cpu")
+    lines = list(training.run(tmp_path, every=1))
+    assert lines[0].startswith("round 1, 8 pictures: ")
+    assert lines[-1].startswith("step 1, loss ")
+    assert list(Training(Teacher(teacher), data, settings, "cpu").run(tmp_path)) == [
+        "continued after round 2, step 1"
+    ]
+    write_npz(tmp_path / "student.npz", training.student.weights({"name": "student"}))
+    layers = [name.replace("conv", "relu") for name in NAMES]
+    pixels = tiny.picture(37, 45, 3).astype(np.float32)
+    seen = build(read(tmp_path / "student.npz"), layers=layers)(pixels[None])
+    with torch.no_grad():
+        expected = training.student(torch.tensor(pixels.transpose(2, 0, 1)[None].copy()))
+    for layer in layers:
+        wanted = expected[layer].numpy().transpose(0, 2, 3, 1)
+        # float16 kernels, one after the other.
+        assert np.abs(seen[layer] - wanted).max() <= 0.02 * np.abs(wanted).max(), layer
