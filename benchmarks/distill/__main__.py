@@ -2,7 +2,7 @@
 
     python benchmarks/distill --teacher imagenet-vgg-verydeep-19.mat --pictures DIR
 
-Fits every layer by least squares, three rounds (half an hour on two cores), then trains if
+Fits every layer by least squares, two rounds (a quarter of an hour on two cores), then trains if
 `--steps` says so: kill it and start it again, it continues. Writes `vgg/compact.npz` after each
 round and checkpoint. Uses a GPU where PyTorch has one.
 """

@@ -30,7 +30,7 @@ class Settings(NamedTuple):
         members, pool_steps: pictures in the pool, and how far each use moves one on.
     """
 
-    rounds: int = 3
+    rounds: int = 2
     fit_crops: int = 512
     fit_grown: int = 64
     size: int = 128
