@@ -11,7 +11,7 @@ from typing import Any
 from absl import app
 
 from neural_style_tf import __version__
-from neural_style_tf.commands.interrupts import EXIT_CODE
+from neural_style_tf.commands.interrupts import EXIT_CODE, leave
 from neural_style_tf.commands.options import Parser
 from neural_style_tf.errors import NeuralStyleError
 from vgg import WeightsError
@@ -28,7 +28,12 @@ def main(argv: Sequence[str]) -> int:
 
 def console() -> None:
     """The `neural-style-tf` script and `python -m neural_style_tf`, in absl's program frame."""
-    sys.exit(_reported(lambda: app.run(execute, flags_parser=parse)))
+    try:
+        sys.exit(_reported(lambda: app.run(execute, flags_parser=parse)))
+    except SystemExit as end:
+        if end.code == EXIT_CODE:
+            leave()
+        raise
 
 
 def parse(argv: Sequence[str]) -> tuple[ModuleType, Any]:

@@ -6,9 +6,10 @@ import contextlib
 import os
 import queue
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
@@ -57,3 +58,14 @@ def exit_on_next() -> None:
     """From now on, Ctrl-C ends the process at once."""
     with contextlib.suppress(ValueError):  # only the main thread may
         signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_CODE))
+
+
+def leave() -> NoReturn:
+    """End the interrupted process, its work done.
+
+    The thread may be inside TensorFlow still; taking the interpreter down under it would abort.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(EXIT_CODE)
