@@ -58,7 +58,9 @@ def weights(channels: Sequence[int] = CHANNELS, blocks: Sequence[int] = VGG19) -
     return convolutions
 
 
-def factored(ranks: tuple[int, int] = (3, 4)) -> dict[str, tuple[npt.NDArray[np.float32], ...]]:
+def factored(
+    ranks: tuple[int, int] = (3, 4), blocks: Sequence[int] = VGG19
+) -> dict[str, tuple[npt.NDArray[np.float32], ...]]:
     """A network of the same shape whose layers are factored, all but the first, as ours is.
 
     Returns:
@@ -67,7 +69,7 @@ def factored(ranks: tuple[int, int] = (3, 4)) -> dict[str, tuple[npt.NDArray[np.
     """
     generator = np.random.default_rng(5)
     convolutions: dict[str, tuple[npt.NDArray[np.float32], ...]] = {}
-    for name, (kernel, bias) in weights().items():
+    for name, (kernel, bias) in weights(blocks=blocks).items():
         inputs, outputs = kernel.shape[2:]
         narrow, middle = ranks
         shapes = ((1, 1, inputs, narrow), (3, 3, narrow, middle), (1, 1, middle, outputs))
