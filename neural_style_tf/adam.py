@@ -29,16 +29,14 @@ class AdamState(NamedTuple):
 class Adam:
     """Adam (Kingma & Ba 2014, the "ε̂" form at the end of their section 2), as TensorFlow 1 had it.
 
-    The defaults are those of the 2017 program.
-
     Attributes:
         learning_rate: in grey levels: about how far a pixel moves in one of the first steps.
     """
 
-    learning_rate: float = 10.0
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
+    learning_rate: float
+    beta1: float
+    beta2: float
+    epsilon: float
 
     def start(self, evaluate: Evaluate, pixels: tf.Tensor) -> AdamState:
         """The state before the first step."""

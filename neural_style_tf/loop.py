@@ -10,7 +10,6 @@ import numpy as np
 import tensorflow as tf
 
 from neural_style_tf import optimizers
-from neural_style_tf.adam import Adam
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss, Network, Targets, Terms
 from neural_style_tf.objective import Objective
@@ -292,8 +291,8 @@ def _one_each(scales: Sequence[float], styles: int) -> Sequence[float]:
 
 
 def _diverged(iteration: int, schedule: Schedule) -> DivergedError:
-    rate = f"the learning rate ({Adam(**schedule.adam).learning_rate:g})"
-    likely = "a weight" if schedule.optimizer == "lbfgs" else f"{rate} or a weight"
+    rate = schedule.learning_rate  # only Adam has one
+    likely = f"the learning rate ({rate:g}) or a weight" if rate else "a weight"
     return DivergedError(
         f"the loss became NaN or infinite at iteration {iteration + 1}: expected a finite number; "
         f"{likely} is likely too large: lower it"

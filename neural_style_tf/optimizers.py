@@ -28,6 +28,7 @@ class Optimizer(Protocol):
 
 def make(schedule: Schedule) -> Optimizer:
     """The optimizer that a schedule names, with its settings."""
-    if schedule.resolved().optimizer == "lbfgs":
+    schedule = schedule.resolved()
+    if schedule.optimizer == "lbfgs":
         return LBFGS(metric=spectral)
     return Adam(**schedule.adam)

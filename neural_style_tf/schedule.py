@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from neural_style_tf.errors import OptionError
 from neural_style_tf.settings import option
@@ -16,6 +17,10 @@ KEEP = ("best", "last")
 # makes a finished picture.
 ITERATIONS = {"lbfgs": 100, "adam": 1000}
 TOLERANCE = {"lbfgs": 0.01, "adam": 0.0}
+ADAM = {"learning_rate": 10.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+
+# The settings whose defaults are the optimizer's.
+OF_OPTIMIZER = ("optimizer", "iterations", "scales", "tolerance", *ADAM)
 
 # The shorter side of the coarsest size is not to fall below: four pixels at VGG's fifth block.
 COARSEST = 64
@@ -67,13 +72,19 @@ class Schedule:
         type=float,
     )
     learning_rate: float | None = option(
-        None, "Adam: learning rate, in grey levels (default 10)", type=float
+        None,
+        f"Adam: learning rate, in grey levels (default {ADAM['learning_rate']:g})",
+        type=float,
     )
-    beta1: float | None = option(None, "Adam: decay of the mean gradient (default 0.9)", type=float)
+    beta1: float | None = option(
+        None, f"Adam: decay of the mean gradient (default {ADAM['beta1']})", type=float
+    )
     beta2: float | None = option(
-        None, "Adam: decay of the mean squared gradient (default 0.999)", type=float
+        None, f"Adam: decay of the mean squared gradient (default {ADAM['beta2']})", type=float
     )
-    epsilon: float | None = option(None, "Adam: epsilon (default 1e-8)", flag="eps", type=float)
+    epsilon: float | None = option(
+        None, f"Adam: epsilon (default {ADAM['epsilon']:g})", flag="eps", type=float
+    )
     initial_noiseblend: float | None = option(
         None,
         "ratio of blending the initial picture with normalized noise; with no initial picture the "
@@ -117,17 +128,18 @@ class Schedule:
     @property
     def adam(self) -> dict[str, float]:
         """Adam's settings, those that are given."""
-        names = ("learning_rate", "beta1", "beta2", "epsilon")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        return {name: value for name in ADAM if (value := getattr(self, name)) is not None}
 
     def resolved(self) -> Schedule:
-        """The same with the optimizer, its iterations and its tolerance chosen."""
+        """The same with the optimizer and its settings chosen, all but the scales."""
         optimizer = self.optimizer or ("adam" if self.adam else "lbfgs")
+        adam: dict[str, Any] = ADAM | self.adam if optimizer == "adam" else {}
         return dataclasses.replace(
             self,
             optimizer=optimizer,
             iterations=self.iterations or ITERATIONS[optimizer],
             tolerance=TOLERANCE[optimizer] if self.tolerance is None else self.tolerance,
+            **adam,
         )
 
     def sizes(self, height: int, width: int) -> list[tuple[int, int]]:

@@ -10,7 +10,7 @@ import pytest
 
 from neural_style_tf.errors import OptionError
 from neural_style_tf.objective import LAYERS, PRESETS, Objective
-from neural_style_tf.schedule import Schedule
+from neural_style_tf.schedule import ADAM, Schedule
 from neural_style_tf.settings import from_mapping
 
 
@@ -26,7 +26,9 @@ def test_defaults_are_those_of_the_2017_program() -> None:
 
 def test_adam_is_that_of_the_2017_program() -> None:
     schedule = Schedule(optimizer="adam").resolved()
-    assert (schedule.iterations, schedule.tolerance, schedule.adam) == (1000, 0, {})
+    assert (schedule.iterations, schedule.tolerance) == (1000, 0)
+    assert (schedule.learning_rate, schedule.beta1) == (10, 0.9)
+    assert (schedule.beta2, schedule.epsilon) == (0.999, 1e-8)
     assert schedule.sizes(480, 640) == [(480, 640)]
 
 
@@ -34,7 +36,8 @@ def test_adam_is_that_of_the_2017_program() -> None:
 def test_a_setting_of_adam_means_adam(name: str) -> None:
     settings: dict[str, Any] = {name: 0.5}
     schedule = Schedule(**settings).resolved()
-    assert (schedule.optimizer, schedule.iterations, schedule.adam) == ("adam", 1000, settings)
+    assert (schedule.optimizer, schedule.iterations) == ("adam", 1000)
+    assert schedule.adam == ADAM | settings
     with pytest.raises(OptionError, match=r"is a setting of adam, got optimizer lbfgs"):
         Schedule(optimizer="lbfgs", **settings)
 

@@ -10,7 +10,6 @@ round and checkpoint. Uses a GPU where PyTorch has one.
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
@@ -33,9 +32,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--pictures", type=Path, required=True, help="a folder, searched whole")
     parser.add_argument("--work", type=Path, default=Path("distill"), help="checkpoint and log")
     parser.add_argument("--output", type=Path, default=ROOT / "vgg" / "compact.npz")
-    parser.add_argument(
-        "--minutes", type=float, default=math.inf, help="stop after, to go on later"
-    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     for name, default in Settings()._asdict().items():
         flag = f"--{name.replace('_', '-')}"
@@ -53,7 +49,7 @@ def main() -> int:
             Teacher(read(options.teacher)), list(found.values()), settings, options.device
         )
         print(f"{len(found)} pictures, {options.device}", flush=True)
-        for line in training.run(options.work, minutes=options.minutes):
+        for line in training.run(options.work):
             print(line, flush=True)
             write_npz(
                 options.output,

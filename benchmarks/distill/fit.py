@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from networks import NAMES, RANKS, Student, Teacher, pool, walk
+from networks import NAMES, RANKS, Student, Teacher, pool, relu, walk
 from torch import Tensor
 from torch.nn import functional
 
@@ -42,10 +42,10 @@ def _inputs(
     """What a block's first convolution gets, from the teacher and (unit size) from the student."""
     if not index:
         return pixels - teacher.mean, pixels
-    last, relu = NAMES[index - 1], NAMES[index - 1].replace("conv", "relu")
+    last = NAMES[index - 1]
     parts = pixels.split(batch)
-    wide = torch.cat([pool(teacher(part, last)[relu]) for part in parts])
-    seen = torch.cat([pool(student(part, last)[relu]) for part in parts])
+    wide = torch.cat([pool(teacher(part, last)[relu(last)]) for part in parts])
+    seen = torch.cat([pool(student(part, last)[relu(last)]) for part in parts])
     return wide, seen / student.scales[index - 1]
 
 
@@ -70,7 +70,6 @@ def _fit_layer(
         random: chooses positions.
     """
     narrow, middle = RANKS[name]
-    size_before = 1.0 / student.scales[index]
     # 1×1: the directions of the input that matter most to the teacher's kernel. With M = Σ KᵀK
     # over its outputs and taps, f' = P f minimises E|f − f'|²_M (a PCA in the metric M).
     batch, width, height, across = seen.shape
@@ -89,19 +88,16 @@ def _fit_layer(
         functional.pad(functional.conv2d(seen, first), (1, 1, 1, 1)).unfold(2, 3, 1).unfold(3, 3, 1)
     )
     chosen = _some(batch * height * across, POSITIONS, random)
-    b, y, x = (
-        chosen // (height * across),
-        chosen // across % height,
-        chosen % across,
-    )
+    b, y, x = chosen // (height * across), chosen // across % height, chosen % across
     inputs = patches[b, :, y, x].reshape(len(chosen), -1)
-    outputs = before.permute(0, 2, 3, 1)[b, y, x] * size_before
+    outputs = before.permute(0, 2, 3, 1)[b, y, x] / student.scales[index]
     solution, offset = _least_squares(inputs, outputs)
     given = inputs @ solution
     mean = given.mean(0)
     spread = (given - mean).T @ (given - mean)
     basis = torch.linalg.eigh(spread.double())[1][:, -middle:].float()
-    size = (inputs @ solution @ basis).std(0)
+    kept = given @ basis
+    size = kept.std(0)
     second = (solution @ basis / size).T.reshape(middle, narrow, 3, 3)
     third = (basis * size).reshape(-1, middle, 1, 1)
     # What the basis leaves out is constant as far as it knows: into the bias.
@@ -110,7 +106,7 @@ def _fit_layer(
         # Least squares shrinks towards the mean what it knows badly, and after the rectifier little
         # is left of it. Each channel gets its spread back: Gram matrices are of spreads. (Not in
         # the blocks before, where the layers to come would make more of the errors: measured.)
-        gain = outputs.std(0) / (given @ basis @ basis.T).std(0)
+        gain = outputs.std(0) / (kept @ basis.T).std(0)
         third = third * gain.view(-1, 1, 1, 1)
         bias = (bias - outputs.mean(0)) * gain + outputs.mean(0)
     for part, value in enumerate((first, second, third)):
@@ -134,13 +130,12 @@ def _some(count: int, most: int, random: np.random.Generator) -> Tensor:
 
 def errors(student: Student, teacher: Teacher, pixels: Tensor, batch: int = 8) -> dict[str, float]:
     """Of each layer: the share of the teacher's variance that the student misses."""
-    wrong, spread = dict.fromkeys(NAMES, 0.0), dict.fromkeys(NAMES, 0.0)
+    wrong, spread = (dict.fromkeys(map(relu, NAMES), 0.0) for _ in range(2))
     with torch.no_grad():
         for part in pixels.split(batch):
             asked, given = teacher(part), student(part)
-            for name in NAMES:
-                target = asked[name.replace("conv", "relu")]
-                wrong[name] += float((given[name.replace("conv", "relu")] - target).square().sum())
+            for name, target in asked.items():
+                wrong[name] += float((given[name] - target).square().sum())
                 centred = target - target.mean((0, 2, 3), keepdim=True)
                 spread[name] += float(centred.square().sum())
-    return {name.replace("conv", "relu"): wrong[name] / spread[name] for name in NAMES}
+    return {name: wrong[name] / spread[name] for name in wrong}

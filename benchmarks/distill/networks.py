@@ -38,6 +38,11 @@ def pool(x: Tensor) -> Tensor:
     return functional.max_pool2d(x, 2, 2, ceil_mode=True)
 
 
+def relu(name: str) -> str:
+    """The name of what a convolution gives after its rectifier."""
+    return name.replace("conv", "relu")
+
+
 def walk() -> Iterator[tuple[str, bool]]:
     """Each convolution in order, and whether a pooling comes before it."""
     for before, name in zip((NAMES[0], *NAMES), NAMES, strict=False):
@@ -67,7 +72,7 @@ class Teacher(nn.Module):
         x, outputs = pixels - self.mean, {}
         for index, (name, pooled) in enumerate(walk()):
             x = functional.relu(self.convolve(index, pool(x) if pooled else x))
-            outputs[name.replace("conv", "relu")] = x
+            outputs[relu(name)] = x
             if name == deepest:
                 break
         return outputs
@@ -103,19 +108,14 @@ class Student(nn.Module):
     def convolve(self, name: str, x: Tensor) -> Tensor:
         """One factored convolution of unit-size activations, before its rectifier."""
         kernels = self.factors
-        x = functional.conv2d(
-            functional.conv2d(x, kernels[f"{name}/0"]), kernels[f"{name}/1"], padding=1
-        )
+        x = functional.conv2d(x, kernels[f"{name}/0"])
+        x = functional.conv2d(x, kernels[f"{name}/1"], padding=1)
         return functional.conv2d(x, kernels[f"{name}/2"], kernels[f"{name}/bias"])
 
     def first(self, pixels: Tensor) -> Tensor:
         """relu1_1 of unit size: the teacher's own."""
-        return (
-            functional.relu(
-                functional.conv2d(pixels - self.mean, self.kernel, self.bias, padding=1)
-            )
-            / self.scales[0]
-        )
+        x = functional.conv2d(pixels - self.mean, self.kernel, self.bias, padding=1)
+        return functional.relu(x) / self.scales[0]
 
     def forward(self, pixels: Tensor, deepest: str = NAMES[-1]) -> dict[str, Tensor]:
         x = self.first(pixels)
@@ -123,7 +123,7 @@ class Student(nn.Module):
         for index, (name, pooled) in enumerate(walk()):
             if index:
                 x = functional.relu(self.convolve(name, pool(x) if pooled else x))
-                outputs[name.replace("conv", "relu")] = x * self.scales[index]
+                outputs[relu(name)] = x * self.scales[index]
             if name == deepest:
                 break
         return outputs

@@ -19,6 +19,8 @@ STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 CONTENT = "relu4_2"
 # Steps from a start to a finished picture.
 LIFE = 80
+# Of the content and TV terms: mostly the defaults; now and then one is left out or made light.
+WEIGHTS, ODDS = (0.0, 0.2, 1.0), (0.2, 0.2, 0.6)
 
 
 def gram(features: Tensor) -> Tensor:
@@ -73,16 +75,6 @@ class Pool:
             member |= {"pixels": x[i], "mean": mean[i], "square": square[i], "age": int(ages[i])}
         return x.detach()
 
-    def grow(self, student: Student, every: int, batch: int = 8) -> Tensor:
-        """All members from birth to death, as they are each so many steps: `[n, 3, size, size]`."""
-        stages = []
-        for start in range(0, len(self.members), batch):
-            part = Pool(0, self.size, self.data, self.random)
-            part.members = [{} for _ in self.members[start : start + batch]]
-            for _ in range(LIFE // every):
-                stages.append(part.next(student, len(part.members), every))
-        return torch.cat(stages)
-
     def _grown(self, student: Student, index: int) -> dict[str, Any]:
         """A member; a new one where there was none or it has run its time."""
         member = self.members[index]
@@ -109,10 +101,24 @@ class Pool:
             "square": torch.zeros_like(pixels),
             "content": features[CONTENT][0],
             "grams": {layer: gram(features[layer][1:])[0] for layer in STYLE},
-            # Mostly the defaults; now and then a term is left out or made light.
-            "content_weight": torch.tensor(random.choice([0.0, 0.2, 1.0], p=[0.2, 0.2, 0.6])).to(
-                pixels
-            ),
-            "tv_weight": torch.tensor(random.choice([0.0, 0.2, 1.0], p=[0.2, 0.2, 0.6])).to(pixels),
+            "content_weight": pixels.new_tensor(random.choice(WEIGHTS, p=ODDS)),
+            "tv_weight": pixels.new_tensor(random.choice(WEIGHTS, p=ODDS)),
             "age": 0,
         }
+
+
+def grow(
+    student: Student,
+    count: int,
+    size: int,
+    data: list[pictures.Picture],
+    random: np.random.Generator,
+    batch: int = 8,
+) -> Tensor:
+    """New pictures from birth to death, each at four ages: `[4·count, 3, size, size]`."""
+    stages = []
+    for begun in range(0, count, batch):
+        some = min(batch, count - begun)
+        pool = Pool(some, size, data, random)
+        stages += [pool.next(student, some, LIFE // 4) for _ in range(4)]
+    return torch.cat(stages)

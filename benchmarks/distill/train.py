@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 import pictures
 import torch
 from fit import errors, fit
-from networks import NAMES, Student, Teacher
-from pool import CONTENT, LIFE, STYLE, Pool, gram
+from networks import NAMES, Student, Teacher, relu
+from pool import CONTENT, STYLE, Pool, gram, grow
 from torch import Tensor
 
 
@@ -45,10 +44,7 @@ class Settings(NamedTuple):
 
 
 # Layers that the default objective compares count most.
-WEIGHTS = {
-    name.replace("conv", "relu"): 1.0 if name.replace("conv", "relu") in (*STYLE, CONTENT) else 0.3
-    for name in NAMES
-}
+WEIGHTS = {layer: 1.0 if layer in (*STYLE, CONTENT) else 0.3 for layer in map(relu, NAMES)}
 
 
 def distance(given: dict[str, Tensor], asked: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -98,15 +94,12 @@ class Training:
 
     def fit(self) -> Iterator[str]:
         """The rounds of least squares that are still to do; a line for each."""
-        settings = self.settings
-        while self.round < settings.rounds:
+        rounds, count, size = self.settings.rounds, self.settings.fit_grown, self.settings.size
+        while self.round < rounds:
             if self.round == 0:
-                self.fitted_on = self.crops(settings.fit_crops, self.random)
+                self.fitted_on = self.crops(self.settings.fit_crops, self.random)
             else:
-                pool = Pool(settings.fit_grown, settings.size, self.data, self.random)
-                grown = pool.grow(self.student, every=LIFE // 4)
-                missed = errors(self.student, self.teacher, grown)
-                yield f"grown against round {self.round}: {self._shown(missed)}"
+                grown = grow(self.student, count, size, self.data, self.random)
                 self.fitted_on = torch.cat([self.fitted_on, grown])
             order = torch.as_tensor(self.random.permutation(len(self.fitted_on)))
             fit(self.student, self.teacher, self.fitted_on[order], self.random)
@@ -136,8 +129,8 @@ class Training:
         self.step += 1
         return features.item(), grams.item()
 
-    def run(self, folder: Path, *, every: int = 100, minutes: float = math.inf) -> Iterator[str]:
-        """Train to the end or for so long, from the folder's checkpoint if it has one.
+    def run(self, folder: Path, *, every: int = 100) -> Iterator[str]:
+        """Train to the end, from the folder's checkpoint if it has one.
 
         Yields:
             A line for each round and every so many steps, once the checkpoint is written.
@@ -147,16 +140,16 @@ class Training:
         if checkpoint.exists():
             self.restore(torch.load(checkpoint, map_location=self.device, weights_only=False))
             yield f"continued after round {self.round}, step {self.step}"
-        for line in chain(self.fit(), self.descend(every, minutes)):
+        for line in chain(self.fit(), self.descend(every)):
             self.save(checkpoint)
             with log.open("a", encoding="utf-8") as file:
                 file.write(f"{line}\n")
             yield line
 
-    def descend(self, every: int, minutes: float) -> Iterator[str]:
-        """The steps of Adam that are still to do, for so long; a line every so many."""
-        begun, losses = time.monotonic(), []
-        while self.step < self.settings.steps and time.monotonic() - begun < 60 * minutes:
+    def descend(self, every: int) -> Iterator[str]:
+        """The steps of Adam that are still to do; a line every so many."""
+        losses = []
+        while self.step < self.settings.steps:
             losses.append(self.advance())
             if self.step % every == 0 or self.step == self.settings.steps:
                 features, grams = np.mean(losses, axis=0)

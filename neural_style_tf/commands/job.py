@@ -17,17 +17,11 @@ from neural_style_tf.commands.options import layer_weights, with_fields
 from neural_style_tf.errors import OptionError
 from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.progress import checkpoint_name
-from neural_style_tf.schedule import Schedule
+from neural_style_tf.schedule import OF_OPTIMIZER, Schedule
 from neural_style_tf.settings import from_mapping, option
 
 SMALLEST, WIDEST = 16, 32768  # pixels
 POOLING = ("max", "avg")
-
-
-_OPTIMIZERS_OWN = (
-    *("optimizer", "iterations", "scales", "tolerance"),
-    *("learning_rate", "beta1", "beta2", "epsilon"),
-)
 
 
 @dataclass(frozen=True)
@@ -126,7 +120,7 @@ def resolve(options: argparse.Namespace) -> Job:
     objective, schedule = recorded.pop("objective", None), recorded.pop("schedule", {})
     if isinstance(schedule, dict) and options.optimizer not in (None, schedule.get("optimizer")):
         # Those were for the file's own optimizer.
-        schedule = {k: v for k, v in schedule.items() if k not in _OPTIMIZERS_OWN}
+        schedule = {k: v for k, v in schedule.items() if k not in OF_OPTIMIZER}
     flags = {
         field.name: given
         for field in dataclasses.fields(Inputs)
