@@ -6,7 +6,7 @@ from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -44,39 +44,58 @@ class Targets(NamedTuple):
     spread: dict[str, tf.Tensor]
 
 
-def gram(features: tf.Tensor, norm: str = "hwc") -> tf.Tensor:
-    """The Gram matrix FᵀF of `[1, h, w, C]` features, divided as `norm` says: `[C, C]`.
+class Sums(NamedTuple):
+    """What a loss needs of a picture: sums over positions, so those of its parts add up.
 
-    Norms: "hwc" by h·w·C, "hw" by h·w, "2hwc" by 2·h·w·C.
+    Attributes:
+        content: `{layer: Σ(F−P)²}`, scalars.
+        products: `{layer: FᵀF}`, `[C, C]`.
+        positions: `{layer: h·w}`, how many positions went into these: scalars, float32.
+        variation: Σ of squared vertical and of squared horizontal differences of pixels, `[2]`.
+        pairs: how many differences of each kind there were, `[2]`, float32.
     """
-    channels = features.shape[-1]
-    flat = tf.reshape(features, (-1, channels))  # [h·w, C]
-    positions = tf.cast(tf.shape(flat)[0], flat.dtype)
-    divisor = positions * {"hwc": channels, "hw": 1, "2hwc": 2 * channels}[norm]
-    return _self_product(flat) / divisor
+
+    content: dict[str, tf.Tensor]
+    products: dict[str, tf.Tensor]
+    positions: dict[str, tf.Tensor]
+    variation: tf.Tensor
+    pairs: tf.Tensor
 
 
 @tf.custom_gradient
-def _self_product(flat: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """FᵀF, whose gradient F(U + Uᵀ) is one matrix product; the library's own would be two."""
-    return (
-        tf.matmul(flat, flat, transpose_a=True),
-        lambda upstream: tf.matmul(flat, upstream + tf.transpose(upstream)),
-    )
+def product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """FᵀF of `[1, h, w, C]` features, summed over positions: `[C, C]`.
+
+    Its gradient F(U + Uᵀ) is one matrix product; the library's own would be two.
+    """
+    flat = tf.reshape(features, (-1, features.shape[-1]))  # [h·w, C]
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tf.matmul(flat, upstream + tf.transpose(upstream)), tf.shape(features))
+
+    return tf.matmul(flat, flat, transpose_a=True), gradient
 
 
-def content_distance(features: tf.Tensor, target: tf.Tensor, norm: str = "mean") -> tf.Tensor:
-    """How far features are from the content picture's, both `[1, h, w, C]`: a scalar.
+def gram(product: tf.Tensor, positions: tf.Tensor, norm: str = "hwc") -> tf.Tensor:
+    """The Gram matrix: FᵀF `[C, C]` over so many positions, divided as `norm` says.
+
+    Norms: "hwc" by h·w·C, "hw" by h·w, "2hwc" by 2·h·w·C.
+    """
+    channels = product.shape[-1]
+    return product / (positions * {"hwc": channels, "hw": 1, "2hwc": 2 * channels}[norm])
+
+
+def content_distance(squares: tf.Tensor, size: tf.Tensor, norm: str = "mean") -> tf.Tensor:
+    """How far features are from the content picture's, of Σ(F−P)² over `size` numbers: a scalar.
 
     Norms: "mean" of (F−P)², "half-sum" ½Σ(F−P)² (Gatys et al. 2015, eq. 1), "half-norm" ½√Σ(F−P)².
     """
-    squared = tf.math.squared_difference(features, target)
     if norm == "mean":
-        return tf.reduce_mean(squared)
+        return squares / size
     if norm == "half-sum":
-        return tf.reduce_sum(squared) / 2
+        return squares / 2
     # At the content picture itself the square root has no gradient; this floor gives it 0.
-    return tf.sqrt(tf.maximum(tf.reduce_sum(squared), 1e-12)) / 2
+    return tf.sqrt(tf.maximum(squares, 1e-12)) / 2
 
 
 def style_distance(g: tf.Tensor, a: tf.Tensor, norm: str = "mean") -> tf.Tensor:
@@ -91,32 +110,41 @@ def style_distance(g: tf.Tensor, a: tf.Tensor, norm: str = "mean") -> tf.Tensor:
     return tf.reduce_mean(squared) / {"mean": 1, "quarter-mean": 4}[norm]
 
 
-def total_variation(pixels: tf.Tensor) -> tf.Tensor:
-    """Mean squared vertical plus mean squared horizontal difference of `[1, H, W, 3]`: a scalar.
+def variation(
+    pixels: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Squared differences of neighbours, the first of each pair in the upper left height×width.
 
-    Each axis is divided by its own number of differences, as in the 2017 program.
+    Args:
+        pixels: `[1, H, W, 3]`.
+
+    Returns:
+        Their sums, vertical and horizontal, `[2]`, and how many there are of each, `[2]`.
     """
-    return _mean_squared_difference(pixels, axis=1) + _mean_squared_difference(pixels, axis=2)
+    parts = (pixels[:, : height + 1, :width], 1), (pixels[:, :height, : width + 1], 2)
+    sums, counts = zip(*(_squared_differences(part, axis) for part, axis in parts), strict=True)
+    return tf.stack(sums), tf.stack(counts)
 
 
-def _mean_squared_difference(pixels: tf.Tensor, axis: int) -> tf.Tensor:
-    """Mean of (p[i+1] − p[i])² along axis 1 or 2 of `[1, H, W, 3]`: a scalar.
+def _squared_differences(pixels: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Σ(p[i+1] − p[i])² along axis 1 or 2 of `[1, H, W, 3]`, and how many: scalars.
 
     Its gradient is written out: the library's own, of slices, takes as long as a convolution.
     """
 
     @tf.custom_gradient
-    def mean_square(p: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    def squares(p: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         d = p[:, 1:] - p[:, :-1] if axis == 1 else p[:, :, 1:] - p[:, :, :-1]
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            scaled = d * (2 * upstream / tf.cast(tf.size(d), d.dtype))
+            scaled = d * (2 * upstream)
             zero = tf.zeros_like(p[:, :1] if axis == 1 else p[:, :, :1])
             return tf.concat([zero, scaled], axis) - tf.concat([scaled, zero], axis)
 
-        return tf.reduce_mean(tf.square(d)), gradient
+        return tf.reduce_sum(tf.square(d)), gradient
 
-    return mean_square(pixels)
+    size = tf.cast(tf.size(pixels) - tf.size(pixels) // tf.shape(pixels)[axis], pixels.dtype)
+    return squares(pixels), size
 
 
 class Loss(tf.Module):
@@ -133,8 +161,30 @@ class Loss(tf.Module):
         self.network = network
         self.objective = objective
 
+    def features(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What is compared of a content picture `[1, H, W, 3]`: `{layer: [1, h, w, C]}`."""
+        layers = self.objective.shares("content")
+        features = self.network(content) if layers else {}
+        return {layer: features[layer] for layer in layers}
+
+    def grams(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What is compared of a style picture `[1, H, W, 3]`, any size: `{layer: [C, C]}`."""
+        if not self.objective.shares("style"):
+            return {}
+        return self.normalized(self.sums(self.network(style), style, {}))
+
     def targets(self, content: tf.Tensor, styles: Sequence[tf.Tensor]) -> Targets:
-        """Features of the content and Grams of the styles, pictures `[1, H, W, 3]` of any size.
+        """The targets from pictures `[1, H, W, 3]` of any size.
+
+        Raises:
+            OptionError: style blend weights of another number than styles, or no style.
+        """
+        return self.blended(self.features(content), [self.grams(style) for style in styles])
+
+    def blended(
+        self, content: Mapping[str, tf.Tensor], styles: Sequence[Mapping[str, tf.Tensor]]
+    ) -> Targets:
+        """The targets from the `features` of the content and the `grams` of each style.
 
         The style loss of several styles is the blend of their losses, Σ_s b_s·|G − A_s|². With
         Ā = Σ_s b_s·A_s that is |G − Ā|² + Σ_s b_s·|A_s − Ā|²: one comparison, whatever the number
@@ -144,47 +194,82 @@ class Loss(tf.Module):
             OptionError: style blend weights of another number than styles, or no style.
         """
         objective = self.objective
-        content_layers, style_layers = objective.shares("content"), objective.shares("style")
-        if style_layers and not styles:
+        layers = objective.shares("style")
+        if layers and not styles:
             raise OptionError("expected at least one style picture, got none")
-        features = self.network(content) if content_layers else {}
-        grams: dict[str, list[tf.Tensor]] = {layer: [] for layer in style_layers}
-        for style in styles if style_layers else ():
-            outputs = self.network(style)
-            for layer in style_layers:
-                grams[layer].append(gram(outputs[layer], objective.gram_norm))
         blend = objective.blend(len(styles)) if styles else ()
-        mean = {
-            layer: tf.add_n([b * a for b, a in zip(blend, each, strict=True)])
-            for layer, each in grams.items()
-        }
-        spread = {
-            layer: tf.add_n(
-                [
-                    b * style_distance(a, mean[layer], objective.style_norm)
-                    for b, a in zip(blend, each, strict=True)
-                ]
-            )
-            for layer, each in grams.items()
-        }
-        return Targets({layer: features[layer] for layer in content_layers}, mean, spread)
 
-    def __call__(self, pixels: tf.Tensor, targets: Targets) -> Terms:
-        """The loss of a picture `[1, H, W, 3]` of the content's size."""
+        def mixed(values: Iterable[tf.Tensor]) -> tf.Tensor:
+            return tf.add_n([b * value for b, value in zip(blend, values, strict=True)])
+
+        def distance(a: tf.Tensor, layer: str) -> tf.Tensor:
+            return style_distance(a, mean[layer], objective.style_norm)
+
+        mean = {layer: mixed(style[layer] for style in styles) for layer in layers}
+        spread = {
+            layer: mixed(distance(style[layer], layer) for style in styles) for layer in layers
+        }
+        return Targets(dict(content), mean, spread)
+
+    def sums(
+        self,
+        features: Mapping[str, tf.Tensor],
+        pixels: tf.Tensor,
+        content: Mapping[str, tf.Tensor],
+        size: tuple[tf.Tensor, tf.Tensor] | None = None,
+    ) -> Sums:
+        """The sums over a picture, or over a part of one.
+
+        Args:
+            features: the network's, of the part alone.
+            pixels: the part `[1, H, W, 3]`, with a row and a column more where the picture goes on.
+            content: the content picture's features for the part; `{}` to leave content out.
+            size: height and width of the part, without that row and column.
+        """
+        styles = self.objective.shares("style")
+        squares = {
+            layer: tf.reduce_sum(tf.math.squared_difference(features[layer], target))
+            for layer, target in content.items()
+        }
+        products = {layer: product(features[layer]) for layer in styles}
+        positions = {
+            layer: tf.cast(tf.reduce_prod(tf.shape(features[layer])[1:3]), tf.float32)
+            for layer in {**squares, **products}
+        }
+        if not self.objective.tv_weight:
+            return Sums(squares, products, positions, tf.zeros(2), tf.ones(2))
+        height, width = size or tf.unstack(tf.shape(pixels)[1:3])
+        return Sums(squares, products, positions, *variation(pixels, height, width))
+
+    def normalized(self, sums: Sums) -> dict[str, tf.Tensor]:
+        """The Gram matrices `{layer: [C, C]}`."""
+        norm = self.objective.gram_norm
+        return {
+            layer: gram(product, sums.positions[layer], norm)
+            for layer, product in sums.products.items()
+        }
+
+    def terms(self, sums: Sums, targets: Targets) -> Terms:
+        """The loss of the picture that these are the sums of."""
         objective = self.objective
-        features = self.network(pixels)
         content = style = tf.zeros(())
         for layer, share in objective.shares("content").items():
-            target = targets.content[layer]
-            content += share * content_distance(features[layer], target, objective.content_norm)
+            size = sums.positions[layer] * targets.content[layer].shape[-1]
+            distance = content_distance(sums.content[layer], size, objective.content_norm)
+            content += share * distance
+        grams = self.normalized(sums)
         for layer, share in objective.shares("style").items():
-            g = gram(features[layer], objective.gram_norm)
-            distance = style_distance(g, targets.grams[layer], objective.style_norm)
+            distance = style_distance(grams[layer], targets.grams[layer], objective.style_norm)
             style += share * (distance + targets.spread[layer])
         content *= objective.content_weight
         style *= objective.style_weight
-        tv = objective.tv_weight * total_variation(pixels) if objective.tv_weight else tf.zeros(())
+        # Each axis is divided by its own number of differences, as in the 2017 program.
+        tv = objective.tv_weight * tf.reduce_sum(tf.math.divide_no_nan(sums.variation, sums.pairs))
         return Terms(content, style, tv, content + style + tv)
+
+    def __call__(self, pixels: tf.Tensor, targets: Targets) -> Terms:
+        """The loss of a picture `[1, H, W, 3]` of the content's size."""
+        return self.terms(self.sums(self.network(pixels), pixels, targets.content), targets)
 
     def value_and_gradient(self, pixels: tf.Tensor, targets: Targets) -> tuple[Terms, tf.Tensor]:
         """The loss and the gradient of its total, `[1, H, W, 3]`."""

@@ -24,6 +24,7 @@ FLOORS = (
     ("objective", "schedule"),
     ("pixels", "files"),
     ("losses",),
+    ("tiles",),
     ("adam", "lbfgs"),
     ("optimizers",),
     ("loop",),
@@ -34,7 +35,7 @@ FLOORS = (
     ("__main__",),
 )
 FLOOR = {module: height for height, modules in enumerate(FLOORS) for module in modules}
-NUMERICS = ("pixels", "losses", "adam", "lbfgs", "optimizers", "loop")
+NUMERICS = ("pixels", "losses", "tiles", "adam", "lbfgs", "optimizers", "loop")
 
 
 def modules() -> list[tuple[str, Path]]:

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from neural_style_tf.errors import OptionError
-from neural_style_tf.losses import Loss, gram
+from neural_style_tf.losses import Loss, gram, product
 from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.pixels import as_pixels
 from tests import reference, tiny
@@ -93,7 +93,8 @@ def test_gram_norms() -> None:
     flat = features.reshape(-1, 3).astype(np.float64)
     raw = flat.T @ flat
     for norm, divisor in (("hwc", 5 * 7 * 3), ("hw", 5 * 7), ("2hwc", 2 * 5 * 7 * 3)):
-        assert gram(tf.constant(features), norm).numpy() == pytest.approx(raw / divisor, rel=1e-5)
+        g = gram(product(tf.constant(features)), 5.0 * 7, norm)
+        assert g.numpy() == pytest.approx(raw / divisor, rel=1e-5)
 
 
 def _literal(name: str, f: dict[str, Any], p: dict[str, Any], a: dict[str, Any]) -> float:

@@ -81,6 +81,36 @@ def build(
     return keras.Model(pixels, outputs, name="vgg")
 
 
+def reach(weights: Weights, layers: Iterable[str]) -> tuple[dict[str, int], dict[str, int], int]:
+    """How far the named activations see: what it takes to compute a picture in parts.
+
+    Returns:
+        `{layer: stride}`, pixels between two positions; `{layer: channels}`; and how many pixels
+        around a part its activations depend on, where the part begins at a multiple of the deepest
+        stride and ends at one, or with the picture: itself such a multiple.
+
+    Raises:
+        WeightsError: a layer that the network lacks.
+    """
+    wanted = set(layers)
+    weights.check_layers(layers)
+    strides: dict[str, int] = {}
+    channels: dict[str, int] = {}
+    stride, width, before, after, margin = 1, 3, 0, 0, 0
+    for name in weights.layers:
+        if name.startswith("conv"):
+            before, after = before + stride, after + stride
+            width = weights.convolutions[name][-1].size
+        elif name.startswith("pool"):
+            after, stride = after + stride, stride * 2
+        if name in wanted:
+            strides[name], channels[name] = stride, width
+            # The last position of a part lies a stride before its end.
+            margin = max(margin, before, after - stride + 1)
+    deepest = max(strides.values(), default=1)
+    return strides, channels, -(-margin // deepest) * deepest
+
+
 def _convolution(
     name: str, kernel: np.ndarray, bias: np.ndarray | None, options: dict[str, str]
 ) -> keras.layers.Conv2D:
