@@ -38,11 +38,14 @@ class Search(NamedTuple):
 
 
 class History(NamedTuple):
-    """The last m steps and changes of gradient `[m, …]`; rho `[m]` is 1/(s·y), 0 where empty."""
+    """The last m steps and changes of gradient, oldest first; rho is 1/(s·y), 0 where empty.
 
-    steps: tf.Tensor
-    changes: tf.Tensor
-    rho: tf.Tensor
+    Tuples, not one tensor: to push is to move references, and nothing is copied.
+    """
+
+    steps: tuple[tf.Tensor, ...]
+    changes: tuple[tf.Tensor, ...]
+    rho: tuple[tf.Tensor, ...]
 
 
 class LBFGSState(NamedTuple):
@@ -94,8 +97,8 @@ class LBFGS:
     def start(self, evaluate: Evaluate, pixels: tf.Tensor) -> LBFGSState:
         """The state at the first point, with a search along the gradient."""
         terms, gradient = evaluate(pixels)
-        empty = tf.zeros((self.memory, *pixels.shape), pixels.dtype)
-        history = History(empty, empty, tf.zeros(self.memory, pixels.dtype))
+        empty = (tf.zeros_like(pixels),) * self.memory
+        history = History(empty, empty, (tf.zeros((), pixels.dtype),) * self.memory)
         return LBFGSState(pixels, terms, gradient, history, self._search(gradient, history))
 
     def step(self, evaluate: Evaluate, state: LBFGSState) -> LBFGSState:
@@ -120,7 +123,7 @@ class LBFGS:
 
         def restart() -> LBFGSState:
             # Not even a short step along this direction helps: the history misleads.
-            history = state.history._replace(rho=tf.zeros_like(state.history.rho))
+            history = state.history._replace(rho=tuple(map(tf.zeros_like, state.history.rho)))
             search = self._search(state.gradient, history)
             return state._replace(
                 history=history, search=search._replace(length=search.length * 1e-3)
@@ -129,11 +132,13 @@ class LBFGS:
         return tf.case([(enough & (flat | given_up), take), (given_up, restart)], default=retry)
 
     def _search(self, gradient: tf.Tensor, history: History) -> Search:
-        newton = -self._solve(gradient, history)
-        steepest = -self.metric(gradient)
-        steepest *= self.first_step / tf.maximum(_rms(steepest), 1e-30)
-        known = tf.reduce_any(history.rho > 0) & (_dot(gradient, newton) < 0)
-        direction = tf.where(known, newton, steepest)
+        def steepest() -> tf.Tensor:
+            down = -self.metric(gradient)
+            return down * (self.first_step / tf.maximum(_rms(down), 1e-30))
+
+        known = tf.reduce_max(history.rho) > 0
+        newton = tf.cond(known, lambda: -self._solve(gradient, history), steepest)
+        direction = tf.cond(_dot(gradient, newton) < 0, lambda: newton, steepest)
         one = tf.ones((), gradient.dtype)
         return Search(
             direction, _dot(gradient, direction), one, 0 * one, one * np.inf, tf.constant(0)
@@ -159,11 +164,8 @@ def _remember(history: History, step: tf.Tensor, change: tf.Tensor) -> History:
     useful = product > 1e-10 * tf.sqrt(_dot(step, step) * _dot(change, change))
 
     def pushed() -> History:
-        return History(
-            tf.concat([history.steps[1:], step[None]], 0),
-            tf.concat([history.changes[1:], change[None]], 0),
-            tf.concat([history.rho[1:], 1 / product[None]], 0),
-        )
+        new = History((step,), (change,), (1 / product,))
+        return History(*(old[1:] + one for old, one in zip(history, new, strict=True)))
 
     return tf.cond(useful, pushed, lambda: history)
 

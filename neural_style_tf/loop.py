@@ -15,6 +15,7 @@ from neural_style_tf.losses import Loss, Network, Targets, Terms
 from neural_style_tf.objective import Objective
 from neural_style_tf.pixels import as_pixels, enlarge, resize, resize_style, start
 from neural_style_tf.schedule import Schedule
+from neural_style_tf.tiles import Reach, TiledLoss
 
 # Iterations between two looks for convergence: a line search may stand for a few.
 WINDOW = 20
@@ -66,6 +67,7 @@ def stylize(
     *,
     initial: Any = None,
     style_scales: Sequence[float] = (),
+    tiles: tuple[int, Reach] | None = None,
     stops: Iterable[int] = (),
     heartbeat: float = 1.0,
 ) -> Iterator[Step]:
@@ -82,6 +84,8 @@ def stylize(
         initial: the picture to start from (resized to the content's size); by default the content,
             as far as the schedule's noise leaves any of it.
         style_scales: one factor for each style; 1 by default.
+        tiles: to bound the memory, the side in pixels of the tiles to work in, and how far the
+            network sees (see `TiledLoss`); by default all is in memory at once.
         stops: iterations at which a Step is wanted (0 is the first picture).
         heartbeat: seconds after which a Step comes anyway. Between two Steps nothing leaves the
             device.
@@ -98,23 +102,25 @@ def stylize(
     content = as_pixels(content)
     _, height, width, _ = content.shape
     factors = _one_each(style_scales, len(styles))
-    loop = _Loop(Loss(network, objective), schedule, frozenset(stops), heartbeat)
+    loss = TiledLoss(network, objective, *tiles) if tiles else Loss(network, objective)
+    loop = _Loop(loss, schedule, frozenset(stops), heartbeat)
     sizes = schedule.sizes(height, width)
     area = sum(rows * columns for rows, columns in sizes)
     picture: tf.Tensor = None
     done, share = 0, 0.0
     for later, (rows, columns) in zip(reversed(range(len(sizes))), sizes, strict=True):
-        target = resize(content, rows, columns)
-        resized = [
-            resize_style(style, columns, f) for style, f in zip(styles, factors, strict=True)
-        ]
         if picture is None:
             noise = schedule.initial_noiseblend
             noise = (0.0 if initial is not None else 1.0) if noise is None else noise
-            first = target if initial is None else resize(initial, rows, columns)
+            first = resize(content if initial is None else initial, rows, columns)
             picture = start(first, noise, schedule.seed)
+        # The pictures are let go of once the targets are known.
+        targets = loop.targets(
+            resize(content, rows, columns),
+            (resize_style(style, columns, f) for style, f in zip(styles, factors, strict=True)),
+        )
         own = rows * columns / area
-        for step in loop.steps(enlarge(picture, rows, columns), target, resized, done, later):
+        for step in loop.steps(enlarge(picture, rows, columns), targets, done, later):
             # What a run cut short at a coarse size would end with has the full size, too.
             result = step.result
             yield step._replace(
@@ -149,48 +155,31 @@ class _Loop:
     ) -> None:
         self.loss, self.schedule, self.stops, self.heartbeat = loss, schedule, stops, heartbeat
         self.optimizer = optimizers.make(schedule)
-        # Traced once for all sizes, and the evaluation once for the first picture and the loop.
+        # In a graph what is no longer needed is freed; all are traced once for all sizes, and the
+        # evaluation once for the first picture and the loop.
+        picture = [tf.TensorSpec((1, None, None, 3), tf.float32)]
+        self.features = tf.function(loss.features, input_signature=picture)
+        self.grams = tf.function(loss.grams, input_signature=picture)
         self.evaluate: Any = None
         self.advance: Any = None
 
-    def steps(
-        self,
-        pixels: tf.Tensor,
-        content: tf.Tensor,
-        styles: Sequence[tf.Tensor],
-        before: int,
-        later: int,
-    ) -> Iterator[Step]:
+    def targets(self, content: tf.Tensor, styles: Iterable[tf.Tensor]) -> Targets:
+        """What is aimed at, of pictures of this size."""
+        return self.loss.blended(self.features(content), [self.grams(s) for s in styles])
+
+    def steps(self, pixels: tf.Tensor, targets: Targets, before: int, later: int) -> Iterator[Step]:
         """The Steps at one size, with the share of this size's work alone.
 
         Args:
             pixels: the first picture.
-            content, styles: pictures for this size.
+            targets: for this size.
             before: iterations done at coarser sizes; the first of these comes with Step 0.
             later: how many finer sizes are to follow.
         """
         own = self.schedule.iterations or 0
         total = before + own * (1 + later)
-        targets = self.loss.targets(content, styles)
-        if self.evaluate is None:
-            signature = _any_size((pixels, targets))
-            self.evaluate = tf.function(self.loss.value_and_gradient, input_signature=signature)
-        optimizer = self.optimizer.start(lambda p: self.evaluate(p, targets), pixels)
-        loss = optimizer.terms.total
-        if not np.isfinite(loss):
-            raise DivergedError(
-                f"the loss of the first picture is {float(loss)}: expected a finite number; "
-                "lower the weights, or check the network file and the pictures"
-            )
-        zero, no = tf.zeros((), tf.int32), tf.constant(False)
-        state = _State(optimizer, Candidate(zero, loss, pixels), zero, loss, ~no, no)
-        if self.advance is None:
-            on_gpu = bool(tf.config.list_logical_devices("GPU"))
-            self.advance = tf.function(
-                self._advance,
-                input_signature=_any_size((state, zero, targets)),
-                jit_compile=on_gpu or None,
-            )
+        state = self._first(pixels, targets)
+        del pixels  # all that is needed of it is in the state
         if not before:
             yield _step(state, own, 0, total)
         done, chunk = 0, 1
@@ -213,6 +202,30 @@ class _Loop:
             if state.converged:
                 total -= own - done
             yield _step(state, own, before, total)
+
+    def _first(self, pixels: tf.Tensor, targets: Targets) -> _State:
+        """The state at the first picture; the graphs are made once, for all sizes."""
+        if self.evaluate is None:
+            signature = _any_size((pixels, targets))
+            self.evaluate = tf.function(self.loss.value_and_gradient, input_signature=signature)
+        optimizer = self.optimizer.start(lambda p: self.evaluate(p, targets), pixels)
+        loss = optimizer.terms.total
+        if not np.isfinite(loss):
+            raise DivergedError(
+                f"the loss of the first picture is {float(loss)}: expected a finite number; "
+                "lower the weights, or check the network file and the pictures"
+            )
+        zero, no = tf.zeros((), tf.int32), tf.constant(False)
+        state = _State(optimizer, Candidate(zero, loss, pixels), zero, loss, ~no, no)
+        if self.advance is None:
+            on_gpu = bool(tf.config.list_logical_devices("GPU"))
+            self.advance = tf.function(
+                self._advance,
+                input_signature=_any_size((state, zero, targets)),
+                # Tiles differ in size, which XLA would compile anew each time.
+                jit_compile=(on_gpu and not isinstance(self.loss, TiledLoss)) or None,
+            )
+        return state
 
     def _advance(self, state: _State, target: tf.Tensor, targets: Targets) -> _State:
         """Iterate to `target`, to the last finite picture before it, or to convergence."""

@@ -13,7 +13,7 @@ import tensorflow as tf
 from neural_style_tf.adam import Adam
 from neural_style_tf.lbfgs import LBFGS, spectral
 from neural_style_tf.losses import Evaluate
-from neural_style_tf.schedule import Schedule
+from neural_style_tf.schedule import HISTORY, Schedule
 
 
 class Optimizer(Protocol):
@@ -30,5 +30,5 @@ def make(schedule: Schedule) -> Optimizer:
     """The optimizer that a schedule names, with its settings."""
     schedule = schedule.resolved()
     if schedule.optimizer == "lbfgs":
-        return LBFGS(metric=spectral)
+        return LBFGS(memory=schedule.history or HISTORY, metric=spectral)
     return Adam(**schedule.adam)

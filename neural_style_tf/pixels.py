@@ -75,11 +75,19 @@ def resize_to_width(picture: Any, width: int) -> tf.Tensor:
     return resize(picture, max(1, int(old_height / old_width * width)), width)
 
 
-def resize_style(style: Any, content_width: int, scale: float) -> tf.Tensor:
-    """A style at `scale` times the content's width; both sides rounded down, and at least 1."""
+def style_size(style: Any, content_width: int, scale: float) -> tuple[int, int]:
+    """Height and width of a style at `scale` times the content's width.
+
+    Both are rounded down, and at least 1.
+    """
     height, width = np.shape(style)[-3:-1]
     factor = scale * content_width / width
-    return resize(style, max(1, int(height * factor)), max(1, int(width * factor)))
+    return max(1, int(height * factor)), max(1, int(width * factor))
+
+
+def resize_style(style: Any, content_width: int, scale: float) -> tf.Tensor:
+    """A style at `scale` times the content's width."""
+    return resize(style, *style_size(style, content_width, scale))
 
 
 def start(picture: tf.Tensor, noise_blend: float, seed: int) -> tf.Tensor:

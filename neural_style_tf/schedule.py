@@ -17,10 +17,11 @@ KEEP = ("best", "last")
 # makes a finished picture.
 ITERATIONS = {"lbfgs": 100, "adam": 1000}
 TOLERANCE = {"lbfgs": 0.01, "adam": 0.0}
+HISTORY = 10
 ADAM = {"learning_rate": 10.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
 # The settings whose defaults are the optimizer's.
-OF_OPTIMIZER = ("optimizer", "iterations", "scales", "tolerance", *ADAM)
+OF_OPTIMIZER = ("optimizer", "iterations", "scales", "tolerance", "history", *ADAM)
 
 # The shorter side of the coarsest size is not to fall below: four pixels at VGG's fifth block.
 COARSEST = 64
@@ -71,6 +72,11 @@ class Schedule:
         f"(default: lbfgs {TOLERANCE['lbfgs']:g}, adam 0: never)",
         type=float,
     )
+    history: int | None = option(
+        None,
+        f"L-BFGS: past steps that it remembers (default {HISTORY}, fewer where memory is short)",
+        type=int,
+    )
     learning_rate: float | None = option(
         None,
         f"Adam: learning rate, in grey levels (default {ADAM['learning_rate']:g})",
@@ -107,6 +113,7 @@ class Schedule:
             (self.optimizer in (None, *OPTIMIZERS), "optimizer", " or ".join(OPTIMIZERS)),
             (fits(self.scales, 1, 16), "scales", "a whole number from 1 to 16"),
             (fits(self.tolerance, 0, below_one), "tolerance", "at least 0 and below 1"),
+            (fits(self.history, 1, 100), "history", "a whole number from 1 to 100"),
             (fits(self.learning_rate, tiny, most), "learning_rate", "a finite number above 0"),
             (fits(self.beta1, 0, below_one), "beta1", "at least 0 and below 1"),
             (fits(self.beta2, 0, below_one), "beta2", "at least 0 and below 1"),
@@ -124,6 +131,8 @@ class Schedule:
                 f"{next(iter(self.adam)).replace('_', ' ')} is a setting of adam, got optimizer "
                 "lbfgs; choose adam or leave it out"
             )
+        if self.optimizer == "adam" and self.history:
+            raise OptionError("history is a setting of lbfgs, got optimizer adam; leave it out")
 
     @property
     def adam(self) -> dict[str, float]:

@@ -22,7 +22,7 @@ FLOORS = (
     ("decoding",),
     ("settings",),
     ("objective", "schedule"),
-    ("pixels", "files"),
+    ("pixels", "files", "memory"),
     ("losses",),
     ("tiles",),
     ("adam", "lbfgs"),
@@ -31,6 +31,7 @@ FLOORS = (
     ("progress",),
     ("commands.interrupts", "commands.options", "commands.tensorflow"),
     ("commands.job", "commands.weights"),
+    ("commands.fitting",),
     ("commands.stylize",),
     ("__main__",),
 )

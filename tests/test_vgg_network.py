@@ -73,6 +73,46 @@ def test_a_factored_layer_is_the_product_of_its_kernels(size: tuple[int, int]) -
         np.testing.assert_allclose(outputs[layer][0], activation, 0, tolerance, err_msg=layer)
 
 
+def test_in_bfloat16_the_features_are_nearly_the_same(models: dict[str, Any]) -> None:
+    """And whole grey levels are seen exactly; what goes in and comes out is float32."""
+    import tensorflow as tf
+
+    pixels = tiny.picture(48, 64, 1)[None].astype(np.float32)
+    exact, model = models["max"](pixels), build(precision="bfloat16")
+    rounded = model(pixels)
+    assert {layer.compute_dtype for layer in model.layers if "conv" in layer.name} == {
+        "float32",
+        "bfloat16",
+    }
+    for layer, activation in rounded.items():
+        assert activation.dtype == "float32"
+        off = np.linalg.norm(activation - exact[layer]) / np.linalg.norm(exact[layer])
+        assert off == 0 if layer in ("conv1_1", "relu1_1") else 0 < off < 0.06, layer
+    gradients = []
+    for network in (models["max"], model):
+        with tf.GradientTape() as tape:
+            tape.watch(start := tf.constant(pixels))
+            loss = tf.reduce_sum(network(start)["relu4_2"] ** 2)
+        gradients.append(tape.gradient(loss, start).numpy().ravel())
+    a, b = gradients
+    assert a @ b > 0.95 * np.linalg.norm(a) * np.linalg.norm(b)
+
+
+def test_an_unknown_precision_is_named() -> None:
+    with pytest.raises(WeightsError, match="unknown precision 'half': expected float32 or bfloat"):
+        build(precision="half")
+
+
+def test_the_footprint_is_what_is_kept_for_the_way_back() -> None:
+    from vgg.network import footprint
+
+    # relu1_1, of 4 channels, and its gradient, with half as much again on top.
+    assert footprint(WEIGHTS, ["relu1_1"]) == 4 * 4 * (1 + 2.5)
+    deep = [footprint(WEIGHTS, [layer]) for layer in ("relu1_1", "relu2_1", "relu4_2")]
+    assert deep == sorted(deep)
+    assert footprint(WEIGHTS, ["relu5_1"], "bfloat16") < 0.8 * footprint(WEIGHTS, ["relu5_1"])
+
+
 def test_the_poolings_differ(models: dict[str, Any]) -> None:
     pixels = tiny.picture(16, 16, 1)[None].astype(np.float32)
     theirs = (models[pooling](pixels)["pool1"].numpy() for pooling in ("max", "avg"))

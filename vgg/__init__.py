@@ -20,7 +20,10 @@ __all__ = ["WeightsError", "load"]
 
 
 def load(
-    network: str | Path = "auto", pooling: str = "max", layers: Iterable[str] | None = None
+    network: str | Path = "auto",
+    pooling: str = "max",
+    layers: Iterable[str] | None = None,
+    precision: str = "float32",
 ) -> keras.Model:
     """Find, read and build a network.
 
@@ -31,16 +34,17 @@ def load(
         pooling: "max" (as VGG was trained) or "avg" (as Gatys et al. 2015 prefer).
         layers: names of the activations wanted; the model is only as deep as they need. All by
             default.
+        precision: "float32", or "bfloat16": see `vgg.network.build`.
 
     Returns:
         A Keras model: float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`.
 
     Raises:
-        WeightsError: no such file, not a VGG, unknown pooling or unknown layer.
+        WeightsError: no such file, not a VGG, unknown pooling, layer or precision.
     """
     from vgg import fetch
     from vgg.network import build
     from vgg.weights import read
 
     path = fetch.find(network).path if isinstance(network, str) else network
-    return build(read(path), pooling=pooling, layers=layers)
+    return build(read(path), pooling=pooling, layers=layers, precision=precision)

@@ -20,10 +20,15 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 
 POOLING = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
+PRECISIONS = ("float32", "bfloat16")
 
 
 def build(
-    weights: Weights, *, pooling: str = "max", layers: Iterable[str] | None = None
+    weights: Weights,
+    *,
+    pooling: str = "max",
+    layers: Iterable[str] | None = None,
+    precision: str = "float32",
 ) -> keras.Model:
     """A frozen model that computes the named activations and nothing deeper.
 
@@ -32,13 +37,16 @@ def build(
         pooling: "max" or "avg", 2×2 with stride 2; odd sizes round up, and an average at the
             border is over the real pixels only.
         layers: names out of `weights.layers`; all of them by default.
+        precision: of weights and activations, "float32" or "bfloat16" (8 bits of mantissa; twice
+            as fast on processors that have it, and very slow elsewhere). What goes in and comes
+            out is float32 all the same.
 
     Returns:
         float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`, in the network's order.
 
     Raises:
-        WeightsError: unknown pooling, a layer that the network lacks, no layer at all, or Keras on
-            another backend than TensorFlow.
+        WeightsError: unknown pooling or precision, a layer that the network lacks, no layer at
+            all, or Keras on another backend than TensorFlow.
     """
     if keras.config.backend() != "tensorflow":
         raise WeightsError(
@@ -47,6 +55,8 @@ def build(
         )
     if pooling not in POOLING:
         raise WeightsError(f"unknown pooling {pooling!r}: expected {' or '.join(POOLING)}")
+    if precision not in PRECISIONS:
+        raise WeightsError(f"unknown precision {precision!r}: expected {' or '.join(PRECISIONS)}")
     asked = weights.layers if layers is None else (layers,) if isinstance(layers, str) else layers
     wanted = dict.fromkeys(asked)  # not a set: an error is to name the first that is wrong
     weights.check_layers(wanted)
@@ -57,14 +67,16 @@ def build(
         )
 
     # Stated on each layer: a user's ~/.keras/keras.json may have other defaults.
-    plain = {"dtype": "float32"}
-    spatial = plain | {"padding": "same", "data_format": "channels_last"}
-    pixels = keras.Input((None, None, 3), batch_size=1, name="pixels", **plain)
-    current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean", **plain)(pixels)
+    exact = {"dtype": "float32"}
+    pixels = keras.Input((None, None, 3), batch_size=1, name="pixels", **exact)
+    current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean", **exact)(pixels)
     outputs: dict[str, keras.KerasTensor] = {}
     for name in weights.layers:
         if wanted.keys() <= outputs.keys():
             break
+        # The first layer sees whole grey levels, which eight bits would blur; it is cheap.
+        plain = exact if name in ("conv1_1", "relu1_1") else {"dtype": precision}
+        spatial = plain | {"padding": "same", "data_format": "channels_last"}
         if name.startswith("conv"):
             *factors, kernel, bias = weights.convolutions[name]
             for number, factor in enumerate(factors, 1):
@@ -77,7 +89,7 @@ def build(
             layer = POOLING[pooling](2, name=name, **spatial)
         current = layer(current)
         if name in wanted:
-            outputs[name] = current
+            outputs[name] = keras.ops.cast(current, "float32")
     return keras.Model(pixels, outputs, name="vgg")
 
 
@@ -109,6 +121,28 @@ def reach(weights: Weights, layers: Iterable[str]) -> tuple[dict[str, int], dict
             margin = max(margin, before, after - stride + 1)
     deepest = max(strides.values(), default=1)
     return strides, channels, -(-margin // deepest) * deepest
+
+
+def footprint(weights: Weights, layers: Iterable[str], precision: str = "float32") -> float:
+    """Bytes for each pixel that it takes to differentiate the network, as deep as `layers` need.
+
+    What is kept for the way back, each activation after its rectifier or pooling, and two and a
+    half times the largest of them on top: what came of measuring (benchmarks/RESULTS.md).
+    """
+    wanted = set(layers)
+    kept = []
+    stride, width = 1, 3
+    for name in weights.layers:
+        if not wanted:
+            break
+        wanted.discard(name)
+        if name.startswith("conv"):
+            width = weights.convolutions[name][-1].size
+            continue
+        stride *= 2 if name.startswith("pool") else 1
+        item = 2 if precision == "bfloat16" and name != "relu1_1" else 4
+        kept.append(item * width / stride**2)
+    return sum(kept) + 2.5 * max(kept, default=0.0)
 
 
 def _convolution(

@@ -22,6 +22,7 @@ from neural_style_tf.settings import from_mapping, option
 
 SMALLEST, WIDEST = 16, 32768  # pixels
 POOLING = ("max", "avg")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,26 @@ class Inputs:
     pooling: str | None = option(
         None, "pooling of the network (default: the preset's)", choices=POOLING, type=str
     )
+    precision: str = option(
+        "auto",
+        "of the network; auto is bfloat16 where the processor has it, but for Adam",
+        choices=PRECISIONS,
+    )
+    memory_limit: float | None = option(
+        None,
+        "GiB that the run may take (default: most of what is free); larger pictures are worked on "
+        "in tiles, with the same result",
+        type=float,
+    )
 
     def __post_init__(self) -> None:
         for name in ("styles", "style_scales"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        for name, known in (("preset", tuple(PRESETS)), ("pooling", (None, *POOLING))):
+        for name, known in (
+            ("preset", tuple(PRESETS)),
+            ("pooling", (None, *POOLING)),
+            ("precision", PRECISIONS),
+        ):
             if getattr(self, name) not in known:
                 raise OptionError(
                     f"unknown {name} {getattr(self, name)!r}: expected "
@@ -77,6 +93,10 @@ class Inputs:
                 raise OptionError(f"--style-scales: expected finite numbers above 0, got {scale}")
         if self.width is not None and not SMALLEST <= self.width <= WIDEST:
             raise OptionError(f"--width: expected {SMALLEST} to {WIDEST} pixels, got {self.width}")
+        if self.memory_limit is not None and not 0 < self.memory_limit < float("inf"):
+            raise OptionError(
+                f"--memory-limit: expected a finite number of GiB above 0, got {self.memory_limit}"
+            )
 
 
 @dataclass(frozen=True)
@@ -100,9 +120,11 @@ class Job:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data: what `--config` takes back."""
+        inputs = dataclasses.asdict(self.inputs)
+        del inputs["memory_limit"]  # of the machine, not of the picture
         return {
             "program": f"neural-style-tf {__version__}",
-            **dataclasses.asdict(self.inputs),
+            **inputs,
             "objective": self.objective.to_dict(),
             "schedule": dataclasses.asdict(self.schedule),
         }

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from absl import logging
 
 from neural_style_tf import files, progress
-from neural_style_tf.commands import interrupts, tensorflow
+from neural_style_tf.commands import fitting, interrupts, tensorflow
 from neural_style_tf.commands.job import Inputs, Job, check_outputs, check_sizes, resolve
 from neural_style_tf.commands.options import add_fields
 from neural_style_tf.objective import PRESETS, Objective
@@ -102,9 +102,10 @@ def run(options: argparse.Namespace) -> int:
     weights.check_layers(objective.layers)
 
     device = tensorflow.start()
+    precision = fitting.precision(job)
     logging.info(
-        "Network: %s from %s (%s), %s pooling, on %s",
-        *(weights.name, location.path, location.origin, job.pooling, device),
+        "Network: %s from %s (%s), %s pooling, on %s, %s",
+        *(weights.name, location.path, location.origin, job.pooling, device, precision),
     )
     _explain(job, weights, moved)
 
@@ -117,14 +118,17 @@ def run(options: argparse.Namespace) -> int:
     output = _Output(options.output, job, content, pixels, begun)
     sizes = job.schedule.sizes(pixels.shape[1], pixels.shape[2])
     watchers = _watchers(options, len(sizes) * (job.schedule.iterations or 0), output)
+    paintings = [style.pixels for style in styles]
+    schedule, tiles = fitting.fitted(job, weights, objective, precision, pixels, paintings)
     steps = stylize(
-        build(weights, pooling=job.pooling, layers=objective.layers),
+        build(weights, pooling=job.pooling, layers=objective.layers, precision=precision),
         pixels,
-        [style.pixels for style in styles],
+        paintings,
         objective,
-        job.schedule,
+        schedule,
         initial=initial.pixels if initial else None,
         style_scales=job.inputs.style_scales,
+        tiles=tiles,
         stops={stop for watcher in watchers for stop in watcher.stops},
     )
     with contextlib.ExitStack() as closing:

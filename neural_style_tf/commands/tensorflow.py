@@ -7,6 +7,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 from absl import logging
 
@@ -31,6 +32,33 @@ def start() -> str:
         details = tf.config.experimental.get_device_details(gpus[0])
         return f"GPU {details.get('device_name', gpus[0].name)}"
     return f"CPU, {os.cpu_count()} cores"
+
+
+def on_gpu() -> bool:
+    """Whether a GPU does the work; TensorFlow has been started."""
+    import tensorflow as tf
+
+    return bool(tf.config.list_physical_devices("GPU"))
+
+
+def fastest_precision() -> str:
+    """ "bfloat16" where the device multiplies in it, else "float32"; TensorFlow has been started.
+
+    Read off the device, not timed: the same machine is to give the same picture every time.
+    """
+    if on_gpu():
+        import tensorflow as tf
+
+        gpu = tf.config.list_physical_devices("GPU")[0]
+        capability = tf.config.experimental.get_device_details(gpu).get("compute_capability")
+        return "bfloat16" if capability and capability >= (8, 0) else "float32"
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
+        return "float32"  # only oneDNN has the instructions
+    try:
+        features = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:  # not Linux
+        return "float32"
+    return "bfloat16" if features & {"avx512_bf16", "amx_bf16"} else "float32"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,77 @@
+"""How a run is made to fit its machine: the precision that is fast there, and the memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from absl import logging
+
+from neural_style_tf import memory
+from neural_style_tf.commands import tensorflow
+from neural_style_tf.commands.job import Job
+from neural_style_tf.objective import Objective
+from neural_style_tf.schedule import Schedule
+from vgg.weights import Weights
+
+if TYPE_CHECKING:
+    from neural_style_tf.tiles import Reach
+
+
+def precision(job: Job) -> str:
+    """The precision asked for, or what is fast here; TensorFlow has been started."""
+    if job.inputs.precision != "auto":
+        return job.inputs.precision
+    # Adam is for the numbers of the 2017 program.
+    return "float32" if job.schedule.optimizer == "adam" else tensorflow.fastest_precision()
+
+
+def fitted(
+    job: Job,
+    weights: Weights,
+    objective: Objective,
+    used: str,
+    content: Any,
+    styles: Sequence[Any],
+) -> tuple[Schedule, tuple[int, Reach] | None]:
+    """The schedule and tiles with which a run stays within its memory.
+
+    Args:
+        job: what was asked for.
+        weights, objective, used: the network, what is wanted of it, and its precision.
+        content: the content picture at the result's size, `[1, H, W, 3]`.
+        styles: the style pictures as they were read.
+
+    Raises:
+        OptionError: it cannot.
+    """
+    from neural_style_tf.pixels import style_size
+    from neural_style_tf.tiles import Reach
+    from vgg.network import footprint, reach
+
+    if job.inputs.memory_limit:
+        limit = job.inputs.memory_limit * memory.GIB
+    else:
+        # What a GPU has free is not known here; it says so itself when it is short.
+        free = None if tensorflow.on_gpu() else memory.available()
+        if free is None:
+            return job.schedule, None
+        limit = memory.SHARE * free
+    size = content.shape[1:3]
+    scales = job.inputs.style_scales or (1.0,) * len(styles)
+    strides, channels, margin = reach(weights, objective.layers)
+    need = memory.Need(
+        sizes=[size, *(style_size(s, size[1], f) for s, f in zip(styles, scales, strict=True))],
+        pixel=footprint(weights, objective.layers, used),
+        content=sum(
+            4 * channels[layer] / strides[layer] ** 2 for layer in objective.shares("content")
+        ),
+        weights=sum(array.nbytes for parts in weights.convolutions.values() for array in parts),
+        margin=margin,
+        history=0 if job.schedule.optimizer == "adam" else job.schedule.history,
+    )
+    plan = memory.plan(need, limit)
+    logging.info("%s", plan.told(limit))
+    schedule = dataclasses.replace(job.schedule, history=plan.history or None)
+    return schedule, None if plan.side is None else (plan.side, Reach(strides, channels, margin))

@@ -1,0 +1,116 @@
+"""How much memory a run takes, and how it is kept within a limit: plain arithmetic, no TensorFlow.
+
+The constants were measured with benchmarks/memory.py: VGG-19 and the compact network, both
+precisions, 512 to 4096 pixels wide.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from neural_style_tf.errors import OptionError
+from neural_style_tf.schedule import HISTORY
+
+GIB = 2**30
+
+# Of the memory that is free, what a run may take where nobody said.
+SHARE = 0.8
+
+# Python, TensorFlow and its graphs; a network's weights come on top.
+_BASE = 0.8 * GIB
+# Pictures of full size in float32, 12 bytes a pixel, that are there at once beside the history of
+# L-BFGS: the point, its trial, gradients and direction, their spectra, the result, the content.
+_PICTURES = 22
+# The allocator keeps what is freed, in pieces; tiles of several sizes leave more of them.
+_PIECES, _PIECES_OF_TILES = 1.15, 1.6
+# Tiles in pixels, from those that cost next to nothing to those that cost several times the work.
+_SIDES = (2048, 1536, 1024, 768, 512, 384, 256)
+_HISTORIES = (HISTORY, 5, 3)
+
+
+class Need(NamedTuple):
+    """What a run takes, as far as its memory goes.
+
+    Attributes:
+        sizes: height and width of the result and of each style in pixels, the result first.
+        pixel: bytes for each pixel that the network is differentiated on.
+        content: bytes for each pixel of the content's features.
+        weights: bytes of the network.
+        margin: pixels around a tile that the network sees.
+        history: past steps of L-BFGS, None for as many as fit; 0 for Adam.
+    """
+
+    sizes: Sequence[tuple[int, int]]
+    pixel: float
+    content: float
+    weights: int
+    margin: int
+    history: int | None
+
+
+class Plan(NamedTuple):
+    """How a run is kept within its memory: `side` of its tiles in pixels, None for no tiles."""
+
+    side: int | None
+    history: int
+    bytes: float
+
+    def told(self, limit: float) -> str:
+        """What a user wants to know of it, on one line."""
+        text = f"Memory: about {self.bytes / GIB:.1f} GiB of {limit / GIB:.1f}"
+        return text if self.side is None else f"{text}, in tiles of {self.side} pixels"
+
+
+def estimate(need: Need, side: int | None, history: int) -> float:
+    """Bytes that a run takes with tiles of that side and so much history."""
+    (height, width), *_ = need.sizes
+    if side is None:
+        seen, pieces = max(h * w for h, w in need.sizes), _PIECES
+    else:
+        around = 2 * need.margin
+        seen = max(min(h, side + around) * min(w, side + around) for h, w in need.sizes)
+        pieces = _PIECES_OF_TILES
+    pictures = height * width * (12 * (_PICTURES + 2 * history) + need.content)
+    return _BASE + need.weights + pictures + pieces * need.pixel * seen
+
+
+def plan(need: Need, limit: float) -> Plan:
+    """The fastest way that fits: no tiles, or large ones; a long history before large tiles.
+
+    Raises:
+        OptionError: nothing fits.
+    """
+    histories = _HISTORIES if need.history is None else (need.history,)
+    ways: list[tuple[int | None, int]] = [(None, histories[0])]
+    ways += [(side, history) for history in histories for side in _SIDES]
+    for side, history in ways:
+        found = Plan(side, history, estimate(need, side, history))
+        if found.bytes <= limit:
+            return found
+    height, width = need.sizes[0]
+    raise OptionError(
+        f"a picture of {width}×{height} pixels takes at least {found.bytes / GIB:.1f} GiB of "
+        f"memory: expected at most {limit / GIB:.1f}; give a smaller --width or style scale, or a "
+        "larger --memory-limit if the machine has it"
+    )
+
+
+def available() -> float | None:
+    """Bytes that may still be taken on this machine or in this container; None if unknown."""
+    found = []
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(line for line in lines if line.startswith("MemAvailable:"))
+        found.append(float(free.split()[1]) * 1024)
+    with contextlib.suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limit = float((group / "memory.max").read_text())  # "max" is no number
+        found.append(limit - float((group / "memory.current").read_text()))
+    if not found:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            found.append(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))
+    return min(found, default=None)

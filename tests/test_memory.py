@@ -1,0 +1,92 @@
+"""memory.py: what fits is planned, what cannot fit is refused; the figures are in benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from neural_style_tf import memory
+from neural_style_tf.errors import OptionError
+from neural_style_tf.memory import GIB, Need, estimate, plan
+from neural_style_tf.schedule import HISTORY
+
+NEED = Need(
+    sizes=[(2048, 2048), (1024, 1024)],
+    pixel=1716,
+    content=32,
+    weights=80 * 2**20,
+    margin=160,
+    history=None,
+)
+
+
+def test_where_there_is_room_nothing_is_cut() -> None:
+    found = plan(NEED, 100 * GIB)
+    assert (found.side, found.history) == (None, HISTORY)
+    assert found.bytes == estimate(NEED, None, HISTORY)
+
+
+def test_less_room_makes_smaller_tiles_and_then_a_shorter_history() -> None:
+    limits = (7, 5, 4, 3.3)
+    ways = [plan(NEED, limit * GIB) for limit in limits]
+    assert all(way.bytes <= limit * GIB for way, limit in zip(ways, limits, strict=True))
+    sides = [way.side or 0 for way in ways]
+    assert sides[0] > sides[1] > 0
+    assert ways[0].history == HISTORY
+    assert ways[-1].history < HISTORY
+
+
+@pytest.mark.parametrize("history", [0, 4])
+def test_a_history_asked_for_is_kept(history: int) -> None:
+    for limit in (100, 5):
+        assert plan(NEED._replace(history=history), limit * GIB).history == history
+
+
+def test_a_large_style_counts_too() -> None:
+    large = NEED._replace(sizes=[(512, 512), (4096, 4096)])
+    assert estimate(large, None, HISTORY) > estimate(NEED, None, HISTORY)
+    assert plan(large, 4 * GIB).side is not None
+
+
+def test_what_cannot_fit_is_refused_with_what_it_would_take() -> None:
+    with pytest.raises(OptionError, match=r"2048×2048 pixels takes at least [\d.]+ GiB.*--width"):
+        plan(NEED, 0.5 * GIB)
+
+
+def test_a_plan_says_what_it_takes() -> None:
+    assert memory.Plan(None, 10, 1.5 * GIB).told(8 * GIB) == "Memory: about 1.5 GiB of 8.0"
+    told = memory.Plan(512, 5, 2 * GIB).told(3 * GIB)
+    assert told == "Memory: about 2.0 GiB of 3.0, in tiles of 512 pixels"
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"meminfo": "MemTotal: 9 kB\nMemAvailable: 4096 kB\n"}, 4096 * 1024),
+        ({"meminfo": "MemAvailable: 4096 kB\n", "memory.max": "max\n"}, 4096 * 1024),
+        (
+            {
+                "meminfo": "MemAvailable: 4096 kB\n",
+                "memory.max": "3000\n",
+                "memory.current": "1000",
+            },
+            2000,
+        ),
+    ],
+)
+def test_a_container_may_have_less_than_its_machine(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: float
+) -> None:
+    def read_text(path: Path) -> str:
+        if path.name not in files:
+            raise FileNotFoundError(path)
+        return files[path.name]
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert memory.available() == expected
+
+
+def test_the_free_memory_of_this_machine() -> None:
+    free = memory.available()
+    assert free is None or free > 0.1 * GIB
