@@ -89,13 +89,14 @@ def test_in_bfloat16_the_features_are_nearly_the_same(models: dict[str, Any]) ->
         off = np.linalg.norm(activation - exact[layer]) / np.linalg.norm(exact[layer])
         assert off == 0 if layer in ("conv1_1", "relu1_1") else 0 < off < 0.06, layer
     gradients = []
-    for network in (models["max"], model):
+    # Averages, for where two pixels are nearly alike the greater of them may be the other one.
+    for network in (models["avg"], build(pooling="avg", precision="bfloat16")):
         with tf.GradientTape() as tape:
             tape.watch(start := tf.constant(pixels))
             loss = tf.reduce_sum(network(start)["relu4_2"] ** 2)
         gradients.append(tape.gradient(loss, start).numpy().ravel())
     a, b = gradients
-    assert a @ b > 0.95 * np.linalg.norm(a) * np.linalg.norm(b)
+    assert a @ b > 0.99 * np.linalg.norm(a) * np.linalg.norm(b)
 
 
 def test_an_unknown_precision_is_named() -> None:
