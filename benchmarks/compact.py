@@ -94,7 +94,7 @@ def compare(
     """The rows of one pair and its pictures `[H, W, 3]`, the content picture first."""
     width = content.shape[2]
     judge = Loss(networks["VGG-19"], Objective())
-    targets = judge.targets(content, [resize_style(style, width, 1.0)])
+    targets = judge.targets(content, [resize_style(style, width)])
     pictures, seconds = [content], [0.0]
     for network in networks.values():
         begun = time.perf_counter()

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from neural_style_tf.losses import Loss, Targets, Terms
     from neural_style_tf.objective import PRESETS, Objective, Preset
     from neural_style_tf.schedule import Schedule
+    from neural_style_tf.style_files import read_style
+    from neural_style_tf.styles import KeptStyle
 
 __version__ = "0.1.0"
 
@@ -30,6 +32,7 @@ __all__ = [
     "Candidate",
     "DivergedError",
     "FileError",
+    "KeptStyle",
     "Loss",
     "NeuralStyleError",
     "Objective",
@@ -39,6 +42,7 @@ __all__ = [
     "Step",
     "Targets",
     "Terms",
+    "read_style",
     "stylize",
     "stylize_image",
 ]
@@ -48,6 +52,8 @@ _HOMES = {
     "losses": ("Loss", "Targets", "Terms"),
     "objective": ("PRESETS", "Objective", "Preset"),
     "schedule": ("Schedule",),
+    "styles": ("KeptStyle",),
+    "style_files": ("read_style",),
     "loop": ("Candidate", "Step", "stylize", "stylize_image"),
 }
 

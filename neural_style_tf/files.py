@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,7 +27,17 @@ from PIL import Image, PngImagePlugin
 from neural_style_tf.decoding import EXPECTED, MAX_PIXELS, Picture, decode, decoding, open_header
 from neural_style_tf.errors import FileError
 
-__all__ = ["FORMATS", "MAX_PIXELS", "Picture", "check_target", "read", "read_settings", "write"]
+__all__ = [
+    "FORMATS",
+    "MAX_PIXELS",
+    "Picture",
+    "check_target",
+    "read",
+    "read_bytes",
+    "read_settings",
+    "write",
+    "write_bytes",
+]
 
 StrPath: TypeAlias = str | os.PathLike[str]
 
@@ -86,19 +96,27 @@ def read(path: StrPath) -> Picture:
         raise FileError(f"{EXPECTED}, got {found}; convert it or name another file")
 
 
-def check_target(path: StrPath, *, overwrite: bool) -> None:
-    """Finds out, before any work is done, whether `write(path, ...)` can succeed; leaves no trace.
+def check_target(path: StrPath, *, overwrite: bool, kind: str = "picture") -> None:
+    """Finds out, before any work is done, whether `path` can be written; leaves no trace.
+
+    Args:
+      path: where to; the extension of a picture must be in `FORMATS`.
+      overwrite: whether a file that is there may be replaced.
+      kind: what is to be written, in words.
 
     Raises:
-      FileError: the extension is not in `FORMATS`, the folder is missing or not writable, `path` is
-        no plain file, or it exists and `overwrite` is False.
+      FileError: the extension, the folder is missing or not writable, `path` is no plain file, or
+        it exists and `overwrite` is False.
     """
-    with _reporting("write picture", path):
-        kind, target = _target(path)
+    with _reporting(f"write {kind}", path):
+        if kind == "picture":
+            format, target = _target(path)
+        else:
+            format, target = "", _named(path)
         if not target.parent.is_dir():
             raise FileError(f"there is no folder {_shown(target.parent)}; create it first")
         # BMP has no room for settings, so they will be beside it: that file counts too.
-        for file in (target, _sidecar(target)) if kind == "BMP" else (target,):
+        for file in (target, _sidecar(target)) if format == "BMP" else (target,):
             if file.exists() and not (overwrite and file.is_file()):
                 raise FileError(f"{_shown(file)} exists; name another file or pass --overwrite")
         # Permission bits do not tell of read-only or full disks. This file has no name on Linux,
@@ -147,6 +165,26 @@ def write(
             # The picture last: once it is there, all is there.
             picture = _encode(samples, kind, icc_profile, None)
             _replace({_sidecar(target): text.encode("ascii"), target: picture})
+
+
+def read_bytes(path: StrPath, kind: str) -> bytes:
+    """All bytes of a file of some other kind, `kind` in words.
+
+    Raises:
+      FileError: no such file, a folder, or a disk that refuses.
+    """
+    with _reporting(f"read {kind}", path), _opened(path) as stream:
+        return stream.read()
+
+
+def write_bytes(path: StrPath, data: bytes, kind: str) -> None:
+    """Writes a file of some other kind, whole or not at all; an existing file is replaced.
+
+    Raises:
+      FileError: a disk that refuses. The file is then as it was before.
+    """
+    with _reporting(f"write {kind}", path):
+        _replace({Path(os.path.realpath(_checked(path))): data})
 
 
 def read_settings(path: StrPath) -> dict[str, object]:
@@ -203,26 +241,37 @@ def _sidecar(path: Path) -> Path:
 
 def _target(path: StrPath) -> tuple[str, Path]:
     """The format that the extension asks for, and the file to write, behind any symbolic links."""
+    target = _named(path)
+    suffix = _checked(path).suffix
+    kind = FORMATS.get(suffix.lower())
+    if kind is None:
+        found = _shown(suffix or "none")
+        raise FileError(f"expected an extension of {', '.join(FORMATS)}, got {found}; rename it")
+    return kind, target
+
+
+def _named(path: StrPath) -> Path:
+    """The file to write, behind any symbolic links."""
     named = _checked(path)
     if named.is_dir() or os.fsdecode(path).endswith((os.sep, "/")):
         raise FileError("expected a file name, got a folder; add a name such as result.png")
-    kind = FORMATS.get(named.suffix.lower())
-    if kind is None:
-        found = _shown(named.suffix or "none")
-        raise FileError(f"expected an extension of {', '.join(FORMATS)}, got {found}; rename it")
-    return kind, Path(os.path.realpath(named))
+    return Path(os.path.realpath(named))
 
 
 def _load(path: StrPath) -> tuple[bytes, str | None]:
     """All bytes of a picture and its format; of anything else only the start, and None."""
+    with _opened(path) as stream:
+        head = stream.read(_MAX_JSON)
+        picture = _PICTURE.match(head)
+        return (head + stream.read(), picture.lastgroup) if picture else (head, None)
+
+
+def _opened(path: StrPath) -> IO[bytes]:
     file = _checked(path)
     if file.is_dir():
         raise FileError("expected a file, got a folder; name a file inside it")
     try:
-        with file.open("rb") as stream:
-            head = stream.read(_MAX_JSON)
-            picture = _PICTURE.match(head)
-            return (head + stream.read(), picture.lastgroup) if picture else (head, None)
+        return file.open("rb")
     except FileNotFoundError:
         raise FileError(f"there is no such file; {_hint(file)}") from None
 

@@ -13,9 +13,10 @@ from neural_style_tf import optimizers
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss, Network, Targets, Terms
 from neural_style_tf.objective import Objective
-from neural_style_tf.pixels import as_pixels, enlarge, resize, resize_style, start
+from neural_style_tf.pixels import as_pixels, enlarge, resize, start
 from neural_style_tf.schedule import Schedule
-from neural_style_tf.tiles import Reach, TiledLoss
+from neural_style_tf.styles import Painting, Style
+from neural_style_tf.tiles import TiledLoss, Tiles, make_loss
 
 # Iterations between two looks for convergence: a line search may stand for a few.
 WINDOW = 20
@@ -67,7 +68,7 @@ def stylize(
     *,
     initial: Any = None,
     style_scales: Sequence[float] = (),
-    tiles: tuple[int, Reach] | None = None,
+    tiles: Tiles | None = None,
     stops: Iterable[int] = (),
     heartbeat: float = 1.0,
 ) -> Iterator[Step]:
@@ -77,7 +78,7 @@ def stylize(
         network: `[1, H, W, 3]` float32 RGB 0-255 -> `{layer: activation}` (see `vgg.load`).
         content: a picture `[H, W, 3]`, 0-255; the result has its size.
         styles: one or more pictures, any size; each is resized to the content's width times its
-            scale.
+            scale. A `Style` will do too, such as a `KeptStyle`.
         objective: losses and weights; the 2017 program's by default.
         schedule: optimizer, sizes, iterations and start; `Schedule(optimizer="adam")` is the 2017
             program's.
@@ -101,9 +102,9 @@ def stylize(
     objective, schedule = objective or Objective(), (schedule or Schedule()).resolved()
     content = as_pixels(content)
     _, height, width, _ = content.shape
+    paintings = [style if isinstance(style, Style) else Painting(style) for style in styles]
     factors = _one_each(style_scales, len(styles))
-    loss = TiledLoss(network, objective, *tiles) if tiles else Loss(network, objective)
-    loop = _Loop(loss, schedule, frozenset(stops), heartbeat)
+    loop = _Loop(make_loss(network, objective, tiles), schedule, frozenset(stops), heartbeat)
     sizes = schedule.sizes(height, width)
     area = sum(rows * columns for rows, columns in sizes)
     picture: tf.Tensor = None
@@ -117,7 +118,7 @@ def stylize(
         # The pictures are let go of once the targets are known.
         targets = loop.targets(
             resize(content, rows, columns),
-            (resize_style(style, columns, f) for style, f in zip(styles, factors, strict=True)),
+            [(style, factor * columns) for style, factor in zip(paintings, factors, strict=True)],
         )
         own = rows * columns / area
         for step in loop.steps(enlarge(picture, rows, columns), targets, done, later):
@@ -159,13 +160,14 @@ class _Loop:
         # evaluation once for the first picture and the loop.
         picture = [tf.TensorSpec((1, None, None, 3), tf.float32)]
         self.features = tf.function(loss.features, input_signature=picture)
-        self.grams = tf.function(loss.grams, input_signature=picture)
+        self.moments = tf.function(loss.moments, input_signature=picture)
         self.evaluate: Any = None
         self.advance: Any = None
 
-    def targets(self, content: tf.Tensor, styles: Iterable[tf.Tensor]) -> Targets:
-        """What is aimed at, of pictures of this size."""
-        return self.loss.blended(self.features(content), [self.grams(s) for s in styles])
+    def targets(self, content: tf.Tensor, styles: Iterable[tuple[Style, float]]) -> Targets:
+        """What is aimed at: a picture, and styles at widths."""
+        moments = [style.moments(width, self.moments) for style, width in styles]
+        return self.loss.blended(self.features(content), moments)
 
     def steps(self, pixels: tf.Tensor, targets: Targets, before: int, later: int) -> Iterator[Step]:
         """The Steps at one size, with the share of this size's work alone.

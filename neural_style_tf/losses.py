@@ -61,6 +61,11 @@ class Sums(NamedTuple):
     variation: tf.Tensor
     pairs: tf.Tensor
 
+    @property
+    def moments(self) -> dict[str, tf.Tensor]:
+        """`{layer: FᵀF/(h·w)}`, `[C, C]`."""
+        return {layer: total / self.positions[layer] for layer, total in self.products.items()}
+
 
 @tf.custom_gradient
 def product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
@@ -76,13 +81,13 @@ def product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Te
     return tf.matmul(flat, flat, transpose_a=True), gradient
 
 
-def gram(product: tf.Tensor, positions: tf.Tensor, norm: str = "hwc") -> tf.Tensor:
-    """The Gram matrix: FᵀF `[C, C]` over so many positions, divided as `norm` says.
+def gram(moments: tf.Tensor, norm: str = "hwc") -> tf.Tensor:
+    """The Gram matrix of second moments FᵀF/(h·w), `[C, C]`.
 
-    Norms: "hwc" by h·w·C, "hw" by h·w, "2hwc" by 2·h·w·C.
+    Norms, by which FᵀF is divided in all: "hwc" h·w·C, "hw" h·w, "2hwc" 2·h·w·C.
     """
-    channels = product.shape[-1]
-    return product / (positions * {"hwc": channels, "hw": 1, "2hwc": 2 * channels}[norm])
+    channels = moments.shape[-1]
+    return moments / {"hwc": channels, "hw": 1, "2hwc": 2 * channels}[norm]
 
 
 def content_distance(squares: tf.Tensor, size: tf.Tensor, norm: str = "mean") -> tf.Tensor:
@@ -167,11 +172,11 @@ class Loss(tf.Module):
         features = self.network(content) if layers else {}
         return {layer: features[layer] for layer in layers}
 
-    def grams(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
-        """What is compared of a style picture `[1, H, W, 3]`, any size: `{layer: [C, C]}`."""
+    def moments(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What is compared of a style picture `[1, H, W, 3]`, any size: `{layer: FᵀF/(h·w)}`."""
         if not self.objective.shares("style"):
             return {}
-        return self.normalized(self.sums(self.network(style), style, {}))
+        return self.sums(self.network(style), style, {}).moments
 
     def targets(self, content: tf.Tensor, styles: Sequence[tf.Tensor]) -> Targets:
         """The targets from pictures `[1, H, W, 3]` of any size.
@@ -179,12 +184,12 @@ class Loss(tf.Module):
         Raises:
             OptionError: style blend weights of another number than styles, or no style.
         """
-        return self.blended(self.features(content), [self.grams(style) for style in styles])
+        return self.blended(self.features(content), [self.moments(style) for style in styles])
 
     def blended(
         self, content: Mapping[str, tf.Tensor], styles: Sequence[Mapping[str, tf.Tensor]]
     ) -> Targets:
-        """The targets from the `features` of the content and the `grams` of each style.
+        """The targets from the `features` of the content and the `moments` of each style.
 
         The style loss of several styles is the blend of their losses, Σ_s b_s·|G − A_s|². With
         Ā = Σ_s b_s·A_s that is |G − Ā|² + Σ_s b_s·|A_s − Ā|²: one comparison, whatever the number
@@ -205,9 +210,16 @@ class Loss(tf.Module):
         def distance(a: tf.Tensor, layer: str) -> tf.Tensor:
             return style_distance(a, mean[layer], objective.style_norm)
 
-        mean = {layer: mixed(style[layer] for style in styles) for layer in layers}
+        grams = [
+            {
+                layer: gram(tf.convert_to_tensor(style[layer]), objective.gram_norm)
+                for layer in layers
+            }
+            for style in styles
+        ]
+        mean = {layer: mixed(style[layer] for style in grams) for layer in layers}
         spread = {
-            layer: mixed(distance(style[layer], layer) for style in styles) for layer in layers
+            layer: mixed(distance(style[layer], layer) for style in grams) for layer in layers
         }
         return Targets(dict(content), mean, spread)
 
@@ -241,14 +253,6 @@ class Loss(tf.Module):
         height, width = size or tf.unstack(tf.shape(pixels)[1:3])
         return Sums(squares, products, positions, *variation(pixels, height, width))
 
-    def normalized(self, sums: Sums) -> dict[str, tf.Tensor]:
-        """The Gram matrices `{layer: [C, C]}`."""
-        norm = self.objective.gram_norm
-        return {
-            layer: gram(product, sums.positions[layer], norm)
-            for layer, product in sums.products.items()
-        }
-
     def terms(self, sums: Sums, targets: Targets) -> Terms:
         """The loss of the picture that these are the sums of."""
         objective = self.objective
@@ -257,9 +261,10 @@ class Loss(tf.Module):
             size = sums.positions[layer] * targets.content[layer].shape[-1]
             distance = content_distance(sums.content[layer], size, objective.content_norm)
             content += share * distance
-        grams = self.normalized(sums)
+        moments = sums.moments
         for layer, share in objective.shares("style").items():
-            distance = style_distance(grams[layer], targets.grams[layer], objective.style_norm)
+            g = gram(moments[layer], objective.gram_norm)
+            distance = style_distance(g, targets.grams[layer], objective.style_norm)
             style += share * (distance + targets.spread[layer])
         content *= objective.content_weight
         style *= objective.style_weight

@@ -75,19 +75,16 @@ def resize_to_width(picture: Any, width: int) -> tf.Tensor:
     return resize(picture, max(1, int(old_height / old_width * width)), width)
 
 
-def style_size(style: Any, content_width: int, scale: float) -> tuple[int, int]:
-    """Height and width of a style at `scale` times the content's width.
-
-    Both are rounded down, and at least 1.
-    """
-    height, width = np.shape(style)[-3:-1]
-    factor = scale * content_width / width
-    return max(1, int(height * factor)), max(1, int(width * factor))
+def style_size(style: Any, width: float) -> tuple[int, int]:
+    """Height and width of a style that is to be so wide; both rounded down, and at least 1."""
+    height, own = np.shape(style)[-3:-1]
+    factor = width / own
+    return max(1, int(height * factor)), max(1, int(own * factor))
 
 
-def resize_style(style: Any, content_width: int, scale: float) -> tf.Tensor:
-    """A style at `scale` times the content's width."""
-    return resize(style, *style_size(style, content_width, scale))
+def resize_style(style: Any, width: float) -> tf.Tensor:
+    """A style at a width: `[H, W, 3]` or `[1, H, W, 3]` -> `[1, height, width, 3]`."""
+    return resize(style, *style_size(style, width))
 
 
 def start(picture: tf.Tensor, noise_blend: float, seed: int) -> tf.Tensor:

@@ -32,6 +32,10 @@ class Reach(NamedTuple):
     margin: int
 
 
+# The side of tiles in pixels, and how far the network sees.
+Tiles = tuple[int, Reach]
+
+
 class Tile(NamedTuple):
     """A tile and its window, in pixels of the picture: scalars."""
 
@@ -87,11 +91,11 @@ class TiledLoss(Loss):
         }
         return self._over_tiles(content, add, empty)
 
-    def grams(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
+    def moments(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a style picture, summed over its tiles."""
         if not self.objective.shares("style"):
             return {}
-        return self.normalized(self._total(style, {}))
+        return self._total(style, {}).moments
 
     def __call__(self, pixels: tf.Tensor, targets: Targets) -> Terms:
         """The loss of a picture `[1, H, W, 3]` of the content's size."""
@@ -210,6 +214,11 @@ class TiledLoss(Loss):
             tf.minimum(right + margin, shape[2]),
         )
         return Tile(top, left, bottom - top, right - left, window)
+
+
+def make_loss(network: Network, objective: Objective, tiles: Tiles | None = None) -> Loss:
+    """The loss of whole pictures, or tile by tile."""
+    return Loss(network, objective) if tiles is None else TiledLoss(network, objective, *tiles)
 
 
 def _added(whole: tf.Tensor, part: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:

@@ -20,8 +20,10 @@ from PIL import Image
 from neural_style_tf import files, memory
 from neural_style_tf.__main__ import main, parse
 from neural_style_tf.commands.job import resolve
+from neural_style_tf.losses import Loss
 from neural_style_tf.schedule import Schedule
 from tests import tiny
+from vgg.weights import Weights, write_npz
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,7 +39,6 @@ def folder(tmp_path: Path, network_file: Path, monkeypatch: pytest.MonkeyPatch) 
         Image.fromarray(tiny.picture(height, width, seed)).save(tmp_path / name)
     shutil.copy(network_file, tmp_path / "tiny.mat")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("NEURAL_STYLE_NETWORK", raising=False)
     return tmp_path
 
@@ -196,6 +197,49 @@ def test_in_tiles_the_picture_is_the_same(
     assert "memory_limit" not in files.read_settings("tiles.png")
 
 
+def test_a_style_that_was_kept_stands_for_its_painting(folder: Path) -> None:
+    words = ["--content", "content.png", "--network", "tiny.mat", "--iterations", "4"]
+    words += ["--scales", "1"]
+    assert run(*words, "--styles", "a.png", "--output", "1.png", "--save-style", "a.npz") == 0
+    assert run(*words, "--styles", "a.npz", "--output", "2.png") == 0
+    assert np.abs(pixels("1.png") - pixels("2.png")).max() <= 1
+    # At another size, beside a picture, and with an output of its own.
+    words += ["--styles", "a.npz", "b.png", "--width", "100", "--style-scales", "0.5", "1"]
+    assert run(*words, "--output", "3.png", "--save-style", "ab.npz") == 0
+    assert run(*words, "--output", "3.png", "--save-style", "ab.npz") == 2
+    assert run("--config", "3.png", "--output", "4.png") == 0
+
+
+def test_a_style_is_for_the_network_that_measured_it(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*PICTURES, *SHORT, "--save-style", "a.npz") == 0
+    capsys.readouterr()
+    words = ["--content", "content.png", "--styles", "a.npz", "--output", "o.png"]
+    words += ["--network", "tiny.mat"]
+    message = error(capsys, *words, "--pooling", "avg")
+    assert "cannot use style a.npz: expected one kept with VGG-19" in message
+    assert "avg pooling, got VGG-19 with 4/6/8/8/8 channels, max pooling" in message
+    message = error(capsys, *words, "--style-layers", "relu2_2")
+    assert "a.npz: it has no relu2_2: expected relu1_1, relu2_1" in message
+    convolutions = {name: (k * 1.1, b) for name, (k, b) in tiny.weights().items()}
+    write_npz(folder / "other.npz", Weights(convolutions, np.array(tiny.MEAN_PIXEL)))
+    words[-1] = "other.npz"
+    assert "max pooling, and other weights" in error(capsys, *words)
+
+
+def test_a_painting_is_measured_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second run finds the moments in the cache, and makes the same picture."""
+    assert run(*PICTURES, *SHORT) == 0
+
+    def refused(self: Any, style: Any) -> Any:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(Loss, "moments", refused)
+    assert run(*PICTURES, *SHORT[:-1], "again.png") == 0
+    assert (pixels("out.png") == pixels("again.png")).all()
+
+
 def test_presets_run_on_any_vgg(folder: Path) -> None:
     assert run(*PICTURES, *SHORT, "--preset", "johnson2016") == 0
 
@@ -317,6 +361,9 @@ BAD: list[tuple[Sequence[str], str]] = [
     ([*PICTURES, *SHORT, "--memory-limit", "0"], "GiB above 0, got 0"),
     ([*PICTURES, *SHORT, "--memory-limit", "nan"], "GiB above 0, got nan"),
     ([*PICTURES, *SHORT, "--memory-limit", "0.1"], "64×48 pixels takes at least"),
+    ([*PICTURES, *SHORT, "--save-style", "s.png"], "expected a name that ends in .npz"),
+    ([*PICTURES, *SHORT, "--save-style", "no/s.npz"], "there is no folder"),
+    ([*PICTURES, *SHORT, "--styles", "none.npz"], "cannot read style none.npz: there is no such"),
     ([*PICTURES, *SHORT, "--width", "8"], "16 to 32768 pixels, got 8"),
     ([*PICTURES, *SHORT, "--width", "1000000"], "16 to 32768 pixels"),
     ([*PICTURES, *SHORT, "--pooling", "median"], "invalid choice: 'median'"),

@@ -23,6 +23,8 @@ FLOORS = (
     ("settings",),
     ("objective", "schedule"),
     ("pixels", "files", "memory"),
+    ("styles",),
+    ("style_files",),
     ("losses",),
     ("tiles",),
     ("adam", "lbfgs"),
@@ -31,12 +33,12 @@ FLOORS = (
     ("progress",),
     ("commands.interrupts", "commands.options", "commands.tensorflow"),
     ("commands.job", "commands.weights"),
-    ("commands.fitting",),
+    ("commands.fitting", "commands.styles"),
     ("commands.stylize",),
     ("__main__",),
 )
 FLOOR = {module: height for height, modules in enumerate(FLOORS) for module in modules}
-NUMERICS = ("pixels", "losses", "tiles", "adam", "lbfgs", "optimizers", "loop")
+NUMERICS = ("pixels", "styles", "losses", "tiles", "adam", "lbfgs", "optimizers", "loop")
 
 
 def modules() -> list[tuple[str, Path]]:
@@ -90,9 +92,9 @@ def test_vgg_knows_nothing_of_style() -> None:
 
 def test_public_names() -> None:
     assert set(neural_style_tf.__all__) == {
-        "PRESETS", "Candidate", "DivergedError", "FileError", "Loss", "NeuralStyleError",
-        "Objective", "OptionError", "Preset", "Schedule", "Step", "Targets", "Terms", "stylize",
-        "stylize_image",
+        "PRESETS", "Candidate", "DivergedError", "FileError", "KeptStyle", "Loss",
+        "NeuralStyleError", "Objective", "OptionError", "Preset", "Schedule", "Step", "Targets",
+        "Terms", "read_style", "stylize", "stylize_image",
     }  # fmt: skip
     for name in neural_style_tf.__all__:
         assert getattr(neural_style_tf, name).__doc__ or name == "PRESETS"

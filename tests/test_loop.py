@@ -44,7 +44,7 @@ def test_terms_belong_to_the_pixels_beside_them(
     shallow: Any, content: Picture, style: Picture
 ) -> None:
     loss = Loss(shallow, Objective())
-    targets = loss.targets(as_pixels(content), [resize_style(style, 64, 1.0)])
+    targets = loss.targets(as_pixels(content), [resize_style(style, 64)])
     for step in stylize(shallow, content, [style], schedule=Schedule(iterations=4), stops=range(4)):
         again = loss(step.pixels, targets)
         assert step.terms == pytest.approx([float(term) for term in again], rel=1e-5)
@@ -136,7 +136,7 @@ def test_a_finer_size_goes_on_from_the_coarser(
     small = resize(content, 24, 32)
     *_, coarse = stylize(shallow, small, [style], schedule=Schedule(**plan))
     loss = Loss(shallow, Objective())
-    targets = loss.targets(as_pixels(content), [resize_style(style, 64, 1.0)])
+    targets = loss.targets(as_pixels(content), [resize_style(style, 64)])
     optimizer = optimizers.make(Schedule(**plan))
     state = optimizer.start(
         lambda p: loss.value_and_gradient(p, targets), enlarge(coarse.result.pixels, 48, 64)

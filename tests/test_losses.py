@@ -93,7 +93,7 @@ def test_gram_norms() -> None:
     flat = features.reshape(-1, 3).astype(np.float64)
     raw = flat.T @ flat
     for norm, divisor in (("hwc", 5 * 7 * 3), ("hw", 5 * 7), ("2hwc", 2 * 5 * 7 * 3)):
-        g = gram(product(tf.constant(features)), 5.0 * 7, norm)
+        g = gram(product(tf.constant(features)) / (5 * 7), norm)
         assert g.numpy() == pytest.approx(raw / divisor, rel=1e-5)
 
 

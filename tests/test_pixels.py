@@ -35,9 +35,9 @@ def test_width_rounds_the_height_down(
 
 def test_a_style_is_scaled_against_the_contents_width() -> None:
     style = np.zeros((507, 640, 3), np.uint8)
-    assert pixels.resize_style(style, 256, 1.0).shape[1:3] == (202, 256)
-    assert pixels.resize_style(style, 256, 0.5).shape[1:3] == (101, 128)
-    assert pixels.resize_style(style, 256, 1e-9).shape[1:3] == (1, 1)
+    assert pixels.resize_style(style, 256).shape[1:3] == (202, 256)
+    assert pixels.resize_style(style, 128).shape[1:3] == (101, 128)
+    assert pixels.resize_style(style, 1e-7).shape[1:3] == (1, 1)
 
 
 def test_the_start_blends_picture_and_noise() -> None:

@@ -8,6 +8,8 @@ order. Classifier layers (fc6 …) are ignored, so files with and without them b
 from __future__ import annotations
 
 import difflib
+import functools
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -77,6 +79,16 @@ class Weights:
         if known and tuple(channels) == _CHANNELS:
             return known
         return f"{known or 'VGG'} with {'/'.join(map(str, channels))} channels"
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """A hash of all the numbers: the same weights, whatever file they came from."""
+        digest = hashlib.sha256(np.asarray(self.mean, np.float32).tobytes())
+        for name, arrays in self.convolutions.items():
+            digest.update(name.encode())
+            for array in arrays:
+                digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     def check_layers(self, layers: Iterable[str]) -> None:
         """Whether the network has all these layers.

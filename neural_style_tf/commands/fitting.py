@@ -11,12 +11,13 @@ from absl import logging
 from neural_style_tf import memory
 from neural_style_tf.commands import tensorflow
 from neural_style_tf.commands.job import Job
+from neural_style_tf.files import Picture
 from neural_style_tf.objective import Objective
 from neural_style_tf.schedule import Schedule
 from vgg.weights import Weights
 
 if TYPE_CHECKING:
-    from neural_style_tf.tiles import Reach
+    from neural_style_tf.tiles import Tiles
 
 
 def precision(job: Job) -> str:
@@ -33,15 +34,15 @@ def fitted(
     objective: Objective,
     used: str,
     content: Any,
-    styles: Sequence[Any],
-) -> tuple[Schedule, tuple[int, Reach] | None]:
+    styles: Sequence[object],
+) -> tuple[Schedule, Tiles | None]:
     """The schedule and tiles with which a run stays within its memory.
 
     Args:
         job: what was asked for.
         weights, objective, used: the network, what is wanted of it, and its precision.
         content: the content picture at the result's size, `[1, H, W, 3]`.
-        styles: the style pictures as they were read.
+        styles: as they were read; of kept ones nothing is computed.
 
     Raises:
         OptionError: it cannot.
@@ -60,9 +61,14 @@ def fitted(
         limit = memory.SHARE * free
     size = content.shape[1:3]
     scales = job.inputs.style_scales or (1.0,) * len(styles)
+    paintings = [
+        style_size(style.pixels, size[1] * scale)
+        for style, scale in zip(styles, scales, strict=True)
+        if isinstance(style, Picture)
+    ]
     strides, channels, margin = reach(weights, objective.layers)
     need = memory.Need(
-        sizes=[size, *(style_size(s, size[1], f) for s, f in zip(styles, scales, strict=True))],
+        sizes=[size, *paintings],
         pixel=footprint(weights, objective.layers, used),
         content=sum(
             4 * channels[layer] / strides[layer] ** 2 for layer in objective.shares("content")
@@ -72,6 +78,7 @@ def fitted(
         history=0 if job.schedule.optimizer == "adam" else job.schedule.history,
     )
     plan = memory.plan(need, limit)
-    logging.info("%s", plan.told(limit))
+    if job.inputs.memory_limit or plan.side:
+        logging.info("%s", plan.told(limit))
     schedule = dataclasses.replace(job.schedule, history=plan.history or None)
     return schedule, None if plan.side is None else (plan.side, Reach(strides, channels, margin))

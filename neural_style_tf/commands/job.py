@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.progress import checkpoint_name
 from neural_style_tf.schedule import OF_OPTIMIZER, Schedule
 from neural_style_tf.settings import from_mapping, option
+from neural_style_tf.style_files import check_style_target
 
 SMALLEST, WIDEST = 16, 32768  # pixels
 POOLING = ("max", "avg")
@@ -30,7 +31,9 @@ class Inputs:
     """The settings of a run that are neither Objective nor Schedule."""
 
     content: str | None = option(None, "content picture", type=str)
-    styles: tuple[str, ...] = option((), "one or more style pictures", nargs="+", type=str)
+    styles: tuple[str, ...] = option(
+        (), "one or more style pictures, or styles kept", nargs="+", type=str
+    )
     style_scales: tuple[float, ...] = option(
         (),
         "one scale for each style, against the output's width (default 1.0)",
@@ -209,6 +212,8 @@ def check_outputs(options: argparse.Namespace) -> None:
     if not options.output:
         raise OptionError("--output is missing: expected a path such as out.png; see --help")
     files.check_target(options.output, overwrite=options.overwrite)
+    if options.save_style:
+        check_style_target(options.save_style, overwrite=options.overwrite)
     for name in ("print_iterations", "checkpoint_iterations"):
         value = getattr(options, name)
         if value is not None and value < 1:
@@ -230,7 +235,7 @@ def check_outputs(options: argparse.Namespace) -> None:
         raise OptionError(f"--log-dir: expected a folder, got the file {options.log_dir}")
 
 
-def check_sizes(job: Job, content: files.Picture, styles: list[files.Picture]) -> None:
+def check_sizes(job: Job, content: files.Picture, styles: Sequence[object]) -> None:
     """Whether the pictures have a sensible size once they are resized.
 
     Raises:
@@ -250,6 +255,8 @@ def check_sizes(job: Job, content: files.Picture, styles: list[files.Picture]) -
     check(inputs.content, content, width, "a picture of another shape or another --width")
     scales = inputs.style_scales or (1.0,) * len(styles)
     for path, style, scale in zip(inputs.styles, styles, scales, strict=True):
+        if not isinstance(style, files.Picture):
+            continue  # a kept style has any size
         check(path, style, scale * width, "a picture of another shape or another --style-scales")
     height = content.pixels.shape[1] / content.pixels.shape[2] * width
     job.schedule.sizes(int(height), width)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from absl import logging
 
 from neural_style_tf import files, progress
-from neural_style_tf.commands import fitting, interrupts, tensorflow
+from neural_style_tf.commands import fitting, interrupts, styles, tensorflow
 from neural_style_tf.commands.job import Inputs, Job, check_outputs, check_sizes, resolve
 from neural_style_tf.commands.options import add_fields
 from neural_style_tf.objective import PRESETS, Objective
@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = pictures.add_argument
     add("--output", metavar="OUTPUT", help="output path; its extension chooses the format")
     add("--overwrite", action="store_true", help="replace a file that is already there")
+    add(
+        "--save-style",
+        metavar="FILE.npz",
+        help="keep the style, or the blend of styles: --styles takes such a file, too",
+    )
     add(
         "--config",
         metavar="FILE",
@@ -94,9 +99,9 @@ def run(options: argparse.Namespace) -> int:
     check_outputs(options)
     location = fetch.find(job.inputs.network)
     content = files.read(job.inputs.content or "")
-    styles = [files.read(path) for path in job.inputs.styles]
+    loaded = styles.load(job.inputs.styles)
     initial = files.read(job.inputs.initial) if job.inputs.initial else None
-    check_sizes(job, content, styles)
+    check_sizes(job, content, loaded)
     weights = read(location.path)
     objective, moved = job.objective.on(weights.layers) if job.moving else (job.objective, {})
     weights.check_layers(objective.layers)
@@ -109,8 +114,11 @@ def run(options: argparse.Namespace) -> int:
     )
     _explain(job, weights, moved)
 
+    paintings = styles.prepare(job, loaded, weights, objective, precision)
+
     from neural_style_tf.loop import stylize
     from neural_style_tf.pixels import resize_to_width
+    from neural_style_tf.tiles import make_loss
     from vgg.network import build
 
     width = job.inputs.width or content.pixels.shape[2]
@@ -118,10 +126,13 @@ def run(options: argparse.Namespace) -> int:
     output = _Output(options.output, job, content, pixels, begun)
     sizes = job.schedule.sizes(pixels.shape[1], pixels.shape[2])
     watchers = _watchers(options, len(sizes) * (job.schedule.iterations or 0), output)
-    paintings = [style.pixels for style in styles]
-    schedule, tiles = fitting.fitted(job, weights, objective, precision, pixels, paintings)
+    schedule, tiles = fitting.fitted(job, weights, objective, precision, pixels, loaded)
+    network = build(weights, pooling=job.pooling, layers=objective.layers, precision=precision)
+    if options.save_style:
+        loss = make_loss(network, objective, tiles)
+        styles.save(options.save_style, job, paintings, weights, loss, width)
     steps = stylize(
-        build(weights, pooling=job.pooling, layers=objective.layers, precision=precision),
+        network,
         pixels,
         paintings,
         objective,

@@ -1,0 +1,109 @@
+"""The styles of a run: pictures and kept styles, read, checked against the network, and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from absl import logging
+
+from neural_style_tf import files, style_files
+from neural_style_tf.commands.job import Job
+from neural_style_tf.errors import OptionError
+from neural_style_tf.objective import Objective
+from neural_style_tf.styles import KeptStyle, Style, keep
+from vgg import fetch
+from vgg.weights import Weights
+
+if TYPE_CHECKING:
+    from neural_style_tf.losses import Loss
+
+Loaded = files.Picture | KeptStyle
+
+
+def load(paths: Sequence[str]) -> list[Loaded]:
+    """Read pictures and kept styles.
+
+    Raises:
+        FileError: one that is neither.
+    """
+    return [
+        style_files.read_style(path) if style_files.is_style(path) else files.read(path)
+        for path in paths
+    ]
+
+
+def prepare(
+    job: Job, loaded: Sequence[Loaded], weights: Weights, objective: Objective, precision: str
+) -> list[Style]:
+    """Styles for `stylize`; what was measured of a painting in an earlier run is found again.
+
+    Raises:
+        OptionError: a style that was kept with another network or pooling, or of other layers.
+    """
+    layers = tuple(objective.shares("style"))
+    measured = _measured(job, weights)
+    folder = fetch.cache_dir() / "styles"
+    styles: list[Style] = []
+    for path, style in zip(job.inputs.styles, loaded, strict=True):
+        if isinstance(style, KeptStyle):
+            styles.append(_fitting(path, style, measured, layers, weights.name))
+        else:
+            of = {**measured, "precision": precision, "layers": sorted(layers)}
+            styles.append(style_files.Remembered(style.pixels, of, folder))
+    return styles
+
+
+def save(
+    path: str,
+    job: Job,
+    styles: Sequence[Style],
+    weights: Weights,
+    loss: Loss,
+    width: int,
+) -> None:
+    """Keep the styles of a run, blended as its loss blends them, for results up to its width.
+
+    Raises:
+        FileError: a disk that refuses.
+    """
+    import tensorflow as tf
+
+    scales = job.inputs.style_scales or (1.0,) * len(styles)
+    blend = loss.objective.blend(len(styles))
+    # In a graph, where what is no longer needed is freed; one for all sizes.
+    picture = [tf.TensorSpec((1, None, None, 3), tf.float32)]
+    measure = tf.function(loss.moments, input_signature=picture)
+    origin = {
+        "network": weights.name,
+        "styles": [Path(name).name for name in job.inputs.styles],
+        "scales": list(scales),
+        "blend": list(blend),
+    }
+    levels = keep(styles, scales, blend, width, measure)
+    style_files.write_style(path, KeptStyle(levels, _measured(job, weights), origin))
+    logging.info("Wrote %s: the style at %d widths up to %d", path, len(levels), width)
+
+
+def _measured(job: Job, weights: Weights) -> dict[str, str]:
+    return {"network": weights.fingerprint, "pooling": job.pooling}
+
+
+def _fitting(
+    path: str, style: KeptStyle, measured: dict[str, str], layers: Sequence[str], network: str
+) -> KeptStyle:
+    """The style with the layers wanted."""
+    advice = "or give the painting itself"
+    if style.measured != measured:
+        then = f"{style.origin.get('network')}, {style.measured.get('pooling')} pooling"
+        if style.measured.get("network") != measured["network"]:
+            then += ", and other weights" if style.origin.get("network") == network else ""
+        raise OptionError(
+            f"cannot use style {path}: expected one kept with {network}, {measured['pooling']} "
+            f"pooling, got {then}; choose --network and --pooling as then, {advice}"
+        )
+    try:
+        return style.only(layers)
+    except OptionError as error:
+        raise OptionError(f"cannot use style {path}: {error}; choose these, {advice}") from None
