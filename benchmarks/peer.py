@@ -70,15 +70,21 @@ class Run(NamedTuple):
 
     Attributes:
         losses: `[rows, 4]` in the order of `TERMS`: before the first step, then as printed.
-        times: `[rows]` seconds, on a clock of its own, at which each row was printed.
+        times: `[rows]` seconds from its start at which each row was printed.
         picture: `[H, W, 3]` RGB, as written.
         files: names of the files that it wrote, sorted.
+        seconds: of the whole process.
+        memory: bytes, the most that it held at once (resident).
+        lines: all that it printed.
     """
 
     losses: npt.NDArray[np.float64]
     times: npt.NDArray[np.float64]
     picture: npt.NDArray[np.uint8]
     files: tuple[str, ...]
+    seconds: float
+    memory: int
+    lines: tuple[str, ...]
 
 
 # What both goldens.py and parity.py run; each adds its own about sizes.
@@ -150,7 +156,7 @@ def run(program: Program, flags: Sequence[str], folder: Path, *, print_every: in
         RunError: it failed, or printed no whole set of losses, or wrote no picture.
     """
     before = {path.name for path in folder.iterdir()}
-    lines, times = _lines(
+    lines, times, seconds, memory = _lines(
         [*program.command, *flags, *program.flags, "--print-iterations", str(print_every)], folder
     )
     rows: list[list[float]] = []
@@ -175,7 +181,8 @@ def run(program: Program, flags: Sequence[str], folder: Path, *, print_every: in
     # Else the next run would be refused: neither program overwrites unasked.
     output.unlink()
     files = tuple(sorted({path.name for path in folder.iterdir()} - before))
-    return Run(np.array(rows), np.array(row_times), picture, files)
+    losses = np.array(rows)
+    return Run(losses, np.array(row_times), picture, files, seconds, memory, tuple(lines))
 
 
 def seconds_per_iteration(
@@ -190,8 +197,11 @@ def seconds_per_iteration(
     return float(times[-1] - times[1]) / (iterations - 1)
 
 
-def _lines(command: Sequence[str], folder: Path) -> tuple[list[str], list[float]]:
-    """Its lines and the moment each came; standard error is read with standard output."""
+def _lines(command: Sequence[str], folder: Path) -> tuple[list[str], list[float], float, int]:
+    """Its lines, the second each came, its seconds in all, and its peak of memory in bytes.
+
+    Standard error is read with standard output.
+    """
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "-1",
         "TF_CPP_MIN_LOG_LEVEL": "2",
@@ -200,6 +210,7 @@ def _lines(command: Sequence[str], folder: Path) -> tuple[list[str], list[float]
         "PYTHONPATH": str(ROOT),
     }
     lines, times = [], []
+    begun = time.perf_counter()
     try:
         process = subprocess.Popen(
             command,
@@ -216,12 +227,16 @@ def _lines(command: Sequence[str], folder: Path) -> tuple[list[str], list[float]
     with process:
         assert process.stdout is not None
         for line in process.stdout:
-            times.append(time.perf_counter())
+            times.append(time.perf_counter() - begun)
             lines.append(line.rstrip("\n"))
+        # What a child has used is told only to who waits for it; Linux counts in KiB.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         last = lines[-1] if lines else "no output"
         raise RunError(
             f"expected exit status 0, got {process.returncode} ({last}); "
             f"run it in a folder with its inputs to see more: {' '.join(command)}"
         )
-    return lines, times
+    unit = 1 if sys.platform == "darwin" else 1024
+    return lines, times, time.perf_counter() - begun, usage.ru_maxrss * unit
