@@ -14,7 +14,8 @@ For each pair of content and style at each width:
 
 Losses: of the reference, those that it prints; of ours, its checkpoints as they were written (8
 bits), judged by VGG-19 in float32 with the 2017 objective. That both mean the same by a loss is
-what benchmarks/parity.py shows. Times are those of a user: from the start of the process until the checkpoint is on the disk.
+what benchmarks/parity.py shows. Times are those of a user: from the start of the process until the
+checkpoint is on the disk.
 
 Prints Markdown tables; `versus.json` and, with matplotlib, `versus.png` (loss against time) are
 written to `--work`.
