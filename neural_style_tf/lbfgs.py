@@ -58,11 +58,17 @@ class LBFGSState(NamedTuple):
     search: Search
 
 
-def spectral(x: tf.Tensor) -> tf.Tensor:
-    """Divide the spectrum of `[1, H, W, C]` by frequency: a metric in which pictures are round.
+# Of the frequency. From noise 1 is as good, from a coarser picture ½; what decides is the sum of
+# all sizes, where ¾ is 4 % lower after 60 evaluations than 1. Filters fitted to the measured
+# curvature of each frequency and color axis were no better: it is not diagonal there.
+_EXPONENT = 0.75
 
-    The losses of style transfer curve more along fine structure than along coarse; dividing by |f|
-    lets one step move both alike. It is the same as minimizing over z with x = |f|^-½·z.
+
+def spectral(x: tf.Tensor) -> tf.Tensor:
+    """Divide the spectrum of `[1, H, W, C]` by |f|^¾: a metric in which pictures are round.
+
+    Natural pictures have less of fine structure than of coarse; a step that follows the plain
+    gradient has as much of both. It is the same as minimizing over z with x = |f|^-⅜·z.
     """
     height, width = tf.unstack(tf.shape(x)[1:3])
     rows, columns = tf.cast(height, x.dtype), tf.cast(width, x.dtype)
@@ -72,7 +78,7 @@ def spectral(x: tf.Tensor) -> tf.Tensor:
     frequency = tf.sqrt(vertical[:, None] ** 2 + horizontal**2)
     # The mean is as free as the slowest wave.
     frequency = tf.where(frequency > 0, frequency, 1 / tf.maximum(rows, columns))
-    gain = 1 / frequency
+    gain = frequency**-_EXPONENT
     gain /= _rms(gain)
     spectrum = tf.signal.rfft2d(tf.transpose(x, (0, 3, 1, 2)))  # [1, C, H, W/2 + 1]
     filtered = tf.signal.irfft2d(spectrum * tf.cast(gain, spectrum.dtype), (height, width))
@@ -92,7 +98,7 @@ class LBFGS:
 
     memory: int = 10
     metric: Metric = tf.identity
-    first_step: float = 1.0
+    first_step: float = 5.0
 
     def start(self, evaluate: Evaluate, pixels: tf.Tensor) -> LBFGSState:
         """The state at the first point, with a search along the gradient."""

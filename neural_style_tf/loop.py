@@ -106,10 +106,11 @@ def stylize(
     factors = _one_each(style_scales, len(styles))
     loop = _Loop(make_loss(network, objective, tiles), schedule, frozenset(stops), heartbeat)
     sizes = schedule.sizes(height, width)
-    area = sum(rows * columns for rows, columns in sizes)
+    finer = range(len(sizes))[::-1]  # how many finer sizes follow
+    work = sum(h * w * schedule.iterations_at(k) for k, (h, w) in zip(finer, sizes, strict=True))
     picture: tf.Tensor = None
     done, share = 0, 0.0
-    for later, (rows, columns) in zip(reversed(range(len(sizes))), sizes, strict=True):
+    for later, (rows, columns) in zip(finer, sizes, strict=True):
         if picture is None:
             noise = schedule.initial_noiseblend
             noise = (0.0 if initial is not None else 1.0) if noise is None else noise
@@ -120,7 +121,7 @@ def stylize(
             resize(content, rows, columns),
             [(style, factor * columns) for style, factor in zip(paintings, factors, strict=True)],
         )
-        own = rows * columns / area
+        own = rows * columns * schedule.iterations_at(later) / work
         for step in loop.steps(enlarge(picture, rows, columns), targets, done, later):
             # What a run cut short at a coarse size would end with has the full size, too.
             result = step.result
@@ -178,8 +179,8 @@ class _Loop:
             before: iterations done at coarser sizes; the first of these comes with Step 0.
             later: how many finer sizes are to follow.
         """
-        own = self.schedule.iterations or 0
-        total = before + own * (1 + later)
+        own = self.schedule.iterations_at(later)
+        total = before + sum(map(self.schedule.iterations_at, range(later + 1)))
         state = self._first(pixels, targets)
         del pixels  # all that is needed of it is in the state
         if not before:

@@ -24,7 +24,7 @@ SHARE = 0.8
 _BASE = 0.8 * GIB
 # Pictures of full size in float32, 12 bytes a pixel, that are there at once beside the history of
 # L-BFGS: the point, its trial, gradients and direction, their spectra, the result, the content.
-_PICTURES = 22
+_PICTURES = 12
 # The allocator keeps what is freed, in pieces; tiles of several sizes leave more of them.
 _PIECES, _PIECES_OF_TILES = 1.15, 1.6
 # Tiles in pixels, from those that cost next to nothing to those that cost several times the work.

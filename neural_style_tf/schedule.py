@@ -33,7 +33,7 @@ class Schedule:
 
     Attributes:
         optimizer: None is "lbfgs", or "adam" where one of Adam's own settings is given.
-        iterations: evaluations of the loss at each size.
+        iterations: evaluations of the loss at full size; at a coarser one half as many.
         scales: how many sizes, each twice the one before. None is 1 for Adam, as in the 2017
             program; for L-BFGS as many as keep the shorter side at 64 pixels or more.
         tolerance: a size is done when its loss has fallen by less than this share over 20
@@ -49,7 +49,7 @@ class Schedule:
 
     iterations: int | None = option(
         None,
-        "evaluations of the loss at full size, at most, and at each coarser size "
+        "evaluations of the loss at full size, at most; half as many at each coarser one "
         f"(default: lbfgs {ITERATIONS['lbfgs']}, adam {ITERATIONS['adam']})",
         type=int,
     )
@@ -150,6 +150,15 @@ class Schedule:
             tolerance=TOLERANCE[optimizer] if self.tolerance is None else self.tolerance,
             **adam,
         )
+
+    def iterations_at(self, finer: int) -> int:
+        """Iterations, at most, at a size that so many finer ones follow.
+
+        At a coarse size half as many: it is to find the large structures, and whatever is fine
+        there is painted over.
+        """
+        full = self.iterations or ITERATIONS[self.resolved().optimizer or "lbfgs"]
+        return -(-full // 2) if finer else full
 
     def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         """The sizes to paint at, `(height, width)`, coarse to fine; the last is the full one.

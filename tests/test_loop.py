@@ -116,15 +116,15 @@ def test_sizes_come_one_after_the_other_and_results_are_of_full_size(
     schedule = Schedule(iterations=6, scales=2)
     steps = list(stylize(shallow, content, [style], schedule=schedule, stops=range(99)))
     assert [(step.iteration, step.size) for step in steps] == [
-        *((i, (24, 32)) for i in range(7)),
-        *((i, (48, 64)) for i in range(7, 13)),
+        *((i, (24, 32)) for i in range(4)),
+        *((i, (48, 64)) for i in range(4, 10)),
     ]
-    assert all(step.total == 12 and step.result.pixels.shape == (1, 48, 64, 3) for step in steps)
-    assert [step.last for step in steps] == [False] * 12 + [True]
-    # A coarse iteration is a quarter of the work of a fine one.
-    shares = [i / 30 for i in range(7)] + [(6 + 4 * i) / 30 for i in range(1, 7)]
+    assert all(step.total == 9 and step.result.pixels.shape == (1, 48, 64, 3) for step in steps)
+    assert [step.last for step in steps] == [False] * 9 + [True]
+    # A coarse iteration is a quarter of the work of a fine one, and there are half as many.
+    shares = [i / 27 for i in range(4)] + [(3 + 4 * i) / 27 for i in range(1, 7)]
     assert [step.share for step in steps] == pytest.approx(shares)
-    assert steps[-1].result.iteration > 6
+    assert steps[-1].result.iteration > 3
 
 
 def test_a_finer_size_goes_on_from_the_coarser(
@@ -134,7 +134,8 @@ def test_a_finer_size_goes_on_from_the_coarser(
     plan: dict[str, Any] = {"iterations": 5, "optimizer": "adam"}
     both = stylize_image(shallow, content, [style], schedule=Schedule(scales=2, **plan))
     small = resize(content, 24, 32)
-    *_, coarse = stylize(shallow, small, [style], schedule=Schedule(**plan))
+    half: dict[str, Any] = plan | {"iterations": 3}
+    *_, coarse = stylize(shallow, small, [style], schedule=Schedule(**half))
     loss = Loss(shallow, Objective())
     targets = loss.targets(as_pixels(content), [resize_style(style, 64)])
     optimizer = optimizers.make(Schedule(**plan))
@@ -152,17 +153,17 @@ def test_a_size_is_done_when_its_loss_no_longer_falls(
     shallow: Any, content: Picture, style: Picture
 ) -> None:
     arguments: dict[str, Any] = {"stops": range(1, 2000), "heartbeat": 1e9}
-    schedule = Schedule(iterations=400, scales=2, tolerance=0.002)
+    schedule = Schedule(iterations=600, scales=2, tolerance=0.005)
     steps = list(stylize(shallow, content, [style], schedule=schedule, **arguments))
     for size in ((24, 32), (48, 64)):
         own = [step for step in steps if step.size == size]
         losses = [step.result.loss for step in own if step.iteration]
-        assert 20 <= len(losses) < 400
+        assert 20 <= len(losses) < 300
         assert len(losses) % 20 == 0
         marks = losses[19::20]
         assert len(marks) > 2
         # It fell enough in every window but the last.
-        falls = [after < 0.998 * before for before, after in pairwise(marks)]
+        falls = [after < 0.995 * before for before, after in pairwise(marks)]
         assert falls == [True] * (len(falls) - 1) + [False]
     last = steps[-1]
     assert last.last

@@ -107,8 +107,8 @@ def test_an_unknown_precision_is_named() -> None:
 def test_the_footprint_is_what_is_kept_for_the_way_back() -> None:
     from vgg.network import footprint
 
-    # relu1_1, of 4 channels, and its gradient, with half as much again on top.
-    assert footprint(WEIGHTS, ["relu1_1"]) == 4 * 4 * (1 + 2.5)
+    # relu1_1, of 4 channels, and on top its gradient, with what it takes to make it.
+    assert footprint(WEIGHTS, ["relu1_1"]) == 4 * 4 * (1 + 1.7)
     deep = [footprint(WEIGHTS, [layer]) for layer in ("relu1_1", "relu2_1", "relu4_2")]
     assert deep == sorted(deep)
     assert footprint(WEIGHTS, ["relu5_1"], "bfloat16") < 0.8 * footprint(WEIGHTS, ["relu5_1"])

@@ -126,8 +126,8 @@ def reach(weights: Weights, layers: Iterable[str]) -> tuple[dict[str, int], dict
 def footprint(weights: Weights, layers: Iterable[str], precision: str = "float32") -> float:
     """Bytes for each pixel that it takes to differentiate the network, as deep as `layers` need.
 
-    What is kept for the way back, each activation after its rectifier or pooling, and two and a
-    half times the largest of them on top: what came of measuring (benchmarks/RESULTS.md).
+    What is kept for the way back, each activation after its rectifier or pooling, and 1.7 times the
+    largest of them on top: what came of measuring (benchmarks/memory.py).
     """
     wanted = set(layers)
     kept = []
@@ -142,7 +142,7 @@ def footprint(weights: Weights, layers: Iterable[str], precision: str = "float32
         stride *= 2 if name.startswith("pool") else 1
         item = 2 if precision == "bfloat16" and name != "relu1_1" else 4
         kept.append(item * width / stride**2)
-    return sum(kept) + 2.5 * max(kept, default=0.0)
+    return sum(kept) + 1.7 * max(kept, default=0.0)
 
 
 def _convolution(

@@ -125,7 +125,8 @@ def run(options: argparse.Namespace) -> int:
     pixels = resize_to_width(content.pixels, width)
     output = _Output(options.output, job, content, pixels, begun)
     sizes = job.schedule.sizes(pixels.shape[1], pixels.shape[2])
-    watchers = _watchers(options, len(sizes) * (job.schedule.iterations or 0), output)
+    total = sum(map(job.schedule.iterations_at, range(len(sizes))))
+    watchers = _watchers(options, total, output)
     schedule, tiles = fitting.fitted(job, weights, objective, precision, pixels, loaded)
     network = build(weights, pooling=job.pooling, layers=objective.layers, precision=precision)
     if options.save_style:
