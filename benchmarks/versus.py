@@ -9,13 +9,13 @@ For each pair of content and style at each width:
    This takes an hour at width 512, so a folder under `--work` that has it already is used again.
 2. Its pace, in a short run without checkpoints: seconds to start and seconds an iteration. Its
    times are taken from these, and so do not depend on what else ran during the long run.
-3. Ours, whole, with a checkpoint every few iterations: by default, from noise at full size alone
-   (the reference's start), and by default in float32; and the pace of each.
+3. Ours, whole: by default, from noise at full size alone (the reference's start), and by default in
+   float32; and the pace of each.
 
-Losses: of the reference, those that it prints; of ours, its checkpoints as they were written (8
-bits), judged by VGG-19 in float32 with the 2017 objective. That both mean the same by a loss is
-what benchmarks/parity.py shows. Times are those of a user: from the start of the process until the
-checkpoint is on the disk.
+Losses are those that the programs print. That both mean the same by a loss is what
+benchmarks/parity.py shows; as ours may work in bfloat16, the picture that each ends with is judged
+once more, as it was written (8 bits, cut off to 0-255), by VGG-19 in float32. Times are those of a
+user, from the start of the process; those of coarser sizes are left out of the curves.
 
 Prints Markdown tables; `versus.json` and, with matplotlib, `versus.png` (loss against time) are
 written to `--work`.
@@ -35,6 +35,7 @@ from pathlib import Path
 import numpy as np
 import peer
 from peer import Program
+from PIL import Image
 
 ITERATIONS = 1000
 PRINTED = 25
@@ -81,6 +82,7 @@ class Curve:
         iterations, losses, seconds: one entry for each picture that was looked at.
         pace: seconds an iteration at full size, none of them the first.
         memory: bytes, the most that was resident.
+        judged: the loss of the picture as written, in float32.
     """
 
     iterations: list[int]
@@ -88,6 +90,7 @@ class Curve:
     seconds: list[float]
     pace: float
     memory: int
+    judged: float
 
     def reaching(self, loss: float) -> float | None:
         """Seconds after which the loss is not above this; None if it never is."""
@@ -95,7 +98,9 @@ class Curve:
         return next((seconds for seconds, each in pairs if each <= loss), None)
 
 
-def reference_curve(program: Program, match: Match, network: Path, folder: Path) -> Curve:
+def reference_curve(
+    program: Program, match: Match, network: Path, folder: Path, judge: Judge
+) -> Curve:
     """The reference's printed losses, at the times that its pace gives."""
     log = folder / "log.txt"
     # Before the first iteration, after the first, then every so many, and at the end.
@@ -111,7 +116,9 @@ def reference_curve(program: Program, match: Match, network: Path, folder: Path)
     if len(losses) != len(iterations):
         raise peer.RunError(f"expected {len(iterations)} losses in {log}, got {len(losses)}")
     begin, pace, memory = paced(program, match, network, folder)
-    return Curve(iterations, losses, [begin + pace * i for i in iterations], pace, memory)
+    seconds = [begin + pace * i for i in iterations]
+    last = np.asarray(Image.open(folder / CHECKPOINTS.format(ITERATIONS)).convert("RGB"))
+    return Curve(iterations, losses, seconds, pace, memory, judge(last))
 
 
 def printed(log: Path) -> list[float]:
@@ -129,26 +136,36 @@ def paced(program: Program, match: Match, network: Path, folder: Path) -> tuple[
 
 
 def our_curve(program: Program, match: Match, network: Path, folder: Path, judge: Judge) -> Curve:
-    """Ours, by its checkpoints, and when each was on the disk."""
+    """Ours: the losses at full size as they are printed."""
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("cp_*.png"):
-        old.unlink()
-    begun = folder / "begun.txt"
-    begun.write_text("")
-    flags = [*match.flags(network), "--checkpoint-iterations", str(EVERY)]
-    run = peer.run(program, [*flags, "--checkpoint-output", CHECKPOINTS], folder)
-    files = sorted(folder.glob("cp_*.png"))
-    single = [f for f in program.flags if f in ("--precision", "float32")]
+    run = peer.run(program, match.flags(network), folder, print_every=EVERY)
+    (folder / "log.txt").write_text("\n".join(run.lines))
+    rows = [int(x) for x in re.findall(r"^Iteration +(\d+)/", "\n".join(run.lines), re.M)]
+    rows = [0] * (len(run.losses) - len(rows)) + rows  # before the first iteration, none is named
+    before = coarse(program, run.picture.shape)
+    kept = [i for i, row in enumerate(rows) if row > before]
+    single = [flag for flag in program.flags if flag in ("--precision", "float32")]
     _, pace, _ = paced(
         Program(program.name, program.command, (*single, "--scales", "1")), match, network, folder
     )
     return Curve(
-        [int(re.sub(r"\D", "", file.stem)) for file in files],
-        [judge(file) for file in files],
-        [file.stat().st_mtime - begun.stat().st_mtime for file in files],
+        [rows[i] for i in kept],
+        [float(run.losses[i, -1]) for i in kept],
+        [float(run.times[i]) for i in kept],
         pace,
         run.memory,
+        judge(run.picture),
     )
+
+
+def coarse(program: Program, shape: tuple[int, ...]) -> int:
+    """Iterations at coarser sizes."""
+    from neural_style_tf import Schedule
+
+    if "--scales" in program.flags:
+        return 0
+    schedule = Schedule()
+    return sum(map(schedule.iterations_at, range(1, len(schedule.sizes(*shape[:2])))))
 
 
 class Judge:
@@ -170,12 +187,10 @@ class Judge:
         content = resize_to_width(files.read(match.content).pixels, match.width)
         style = resize_style(files.read(match.style).pixels, match.width)
         targets = loss.targets(content, [style])
-        self.read = files.read
         self.total = tf.function(lambda pixels: loss(pixels, targets).total)
 
-    def __call__(self, path: Path) -> float:
-        pixels = np.asarray(self.read(path).pixels, np.float32)
-        return float(self.total(pixels.reshape(1, *pixels.shape[-3:])))
+    def __call__(self, picture: Any) -> float:
+        return float(self.total(np.asarray(picture, np.float32)[None]))
 
 
 def table(match: Match, reference: Curve, curves: dict[str, Curve]) -> str:
@@ -193,15 +208,15 @@ def table(match: Match, reference: Curve, curves: dict[str, Curve]) -> str:
                 ours = theirs if curve is reference else ours
             cells.append("never" if ours is None else f"{ours:.0f}")
             cells.append("" if ours is None or theirs is None else f"{theirs / ours:.1f}×")
-        cells += [f"{min(curve.losses):.4g}", f"{curve.seconds[-1]:.0f}"]
+        cells += [f"{min(curve.losses):.4g}", f"{curve.judged:.4g}", f"{curve.seconds[-1]:.0f}"]
         rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(
         [
             f"{match.name}: the reference ends at {last:.4g}, best printed {best:.4g}",
             "",
             "| | | s/iteration | | peak MiB | | s to its last loss | | s to its best | | "
-            "own best | s in all |",
-            "|-|-|-|-|-|-|-|-|-|-|-|-|",
+            "own best | as written | s in all |",
+            "|-|-|-|-|-|-|-|-|-|-|-|-|-|",
             *rows,
             "",
         ]
@@ -249,12 +264,12 @@ def main(argv: list[str] | None = None) -> int:
         for width in options.widths:
             match = Match(Path(content).resolve(), Path(style).resolve(), width)
             folder = options.work / match.name
+            judge = Judge(options.network, match)
             curves = {
                 "reference": reference_curve(
-                    reference, match, options.network, folder / "reference"
+                    reference, match, options.network, folder / "reference", judge
                 )
             }
-            judge = Judge(options.network, match)
             for program in PROGRAMS:
                 name = re.sub(r"\W+", "-", program.name)
                 curves[program.name] = our_curve(

@@ -13,7 +13,7 @@ from neural_style_tf import optimizers
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss, Network, Targets, Terms
 from neural_style_tf.objective import Objective
-from neural_style_tf.pixels import as_pixels, enlarge, resize, start
+from neural_style_tf.pixels import as_pixels, enlarge, refine, resize, start
 from neural_style_tf.schedule import Schedule
 from neural_style_tf.styles import Painting, Style
 from neural_style_tf.tiles import TiledLoss, Tiles, make_loss
@@ -111,18 +111,18 @@ def stylize(
     picture: tf.Tensor = None
     done, share = 0, 0.0
     for later, (rows, columns) in zip(finer, sizes, strict=True):
-        if picture is None:
-            noise = schedule.initial_noiseblend
-            noise = (0.0 if initial is not None else 1.0) if noise is None else noise
-            first = resize(content if initial is None else initial, rows, columns)
-            picture = start(first, noise, schedule.seed)
         # The pictures are let go of once the targets are known.
         targets = loop.targets(
             resize(content, rows, columns),
             [(style, factor * columns) for style, factor in zip(paintings, factors, strict=True)],
         )
         own = rows * columns * schedule.iterations_at(later) / work
-        for step in loop.steps(enlarge(picture, rows, columns), targets, done, later):
+        first = (
+            _first(content, initial, schedule, rows, columns)
+            if picture is None
+            else refine(picture, content if objective.shares("content") else None, rows, columns)
+        )
+        for step in loop.steps(first, targets, done, later):
             # What a run cut short at a coarse size would end with has the full size, too.
             result = step.result
             yield step._replace(
@@ -130,6 +130,17 @@ def stylize(
                 result=result._replace(pixels=enlarge(result.pixels, height, width)),
             )
         picture, done, share = result.pixels, step.iteration, share + own
+
+
+def _first(
+    content: tf.Tensor, initial: Any, schedule: Schedule, height: int, width: int
+) -> tf.Tensor:
+    """The picture to begin with: noise, or the initial picture, or of both."""
+    noise = schedule.initial_noiseblend
+    if noise is None:
+        noise = 1.0 if initial is None else 0.0
+    picture = resize(content if initial is None else initial, height, width)
+    return start(picture, noise, schedule.seed)
 
 
 def stylize_image(*args: Any, **kwargs: Any) -> np.ndarray:

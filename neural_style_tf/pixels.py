@@ -59,6 +59,28 @@ def enlarge(pixels: tf.Tensor, height: int, width: int) -> tf.Tensor:
     return tf.image.resize(pixels, (height, width), "bicubic")
 
 
+def refine(pixels: tf.Tensor, content: Any, height: int, width: int) -> tf.Tensor:
+    """A picture on its way at a finer size, with the detail that only the finer content has.
+
+    That is one step up a Laplacian pyramid (Burt and Adelson 1983): enlarged, the picture has
+    nothing of the new octave, and noise or the optimizer would have to find it. Of the content only
+    the luma is taken, since the colors are to be the painting's.
+
+    Args:
+        pixels: `[1, h, w, 3]`.
+        content: the content picture, at least as large as what is wanted; None for no detail.
+
+    Returns:
+        `[1, height, width, 3]`.
+    """
+    enlarged = enlarge(pixels, height, width)
+    if content is None or pixels.shape[1:3] == (height, width):
+        return enlarged
+    coarse = enlarge(resize(content, *pixels.shape[1:3]), height, width)
+    detail = tf.tensordot(resize(content, height, width) - coarse, tf.constant(LUMA), 1)
+    return enlarged + detail[..., None]
+
+
 def resize_plane(plane: np.ndarray, height: int, width: int) -> np.ndarray:
     """One channel, such as alpha: uint8 `[H, W]` -> uint8 `[height, width]`."""
     return plane if plane.shape == (height, width) else _resized(plane, height, width)

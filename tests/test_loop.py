@@ -14,7 +14,7 @@ import tensorflow as tf
 from neural_style_tf import Objective, Schedule, optimizers, stylize, stylize_image
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss
-from neural_style_tf.pixels import as_pixels, enlarge, resize, resize_style
+from neural_style_tf.pixels import as_pixels, refine, resize, resize_style
 from tests import tiny
 
 Picture = npt.NDArray[np.uint8]
@@ -130,7 +130,7 @@ def test_sizes_come_one_after_the_other_and_results_are_of_full_size(
 def test_a_finer_size_goes_on_from_the_coarser(
     shallow: Any, content: Picture, style: Picture
 ) -> None:
-    """Two sizes are two runs, the second from the first one's result, enlarged."""
+    """Two sizes are two runs, the second from the first one's result, refined."""
     plan: dict[str, Any] = {"iterations": 5, "optimizer": "adam"}
     both = stylize_image(shallow, content, [style], schedule=Schedule(scales=2, **plan))
     small = resize(content, 24, 32)
@@ -140,7 +140,7 @@ def test_a_finer_size_goes_on_from_the_coarser(
     targets = loss.targets(as_pixels(content), [resize_style(style, 64)])
     optimizer = optimizers.make(Schedule(**plan))
     state = optimizer.start(
-        lambda p: loss.value_and_gradient(p, targets), enlarge(coarse.result.pixels, 48, 64)
+        lambda p: loss.value_and_gradient(p, targets), refine(coarse.result.pixels, content, 48, 64)
     )
     states = [state]
     for _ in range(5):

@@ -91,3 +91,18 @@ def test_an_alpha_plane_follows_the_size() -> None:
     assert resized.shape == (5, 10)
     assert (resized[:, :3] == 0).all()
     assert (resized[:, 7:] == 255).all()
+
+
+def test_refining_the_coarse_content_gives_the_content() -> None:
+    """In luma; the colors stay those of the coarse picture."""
+    style = tiny.picture(40, 56, 2)
+    whole = pixels.as_pixels(style)
+    coarse = pixels.resize(style, 20, 28)
+    fine = pixels.refine(coarse, style, 40, 56)
+    luma = np.array(pixels.LUMA)
+    assert np.abs((fine - whole).numpy() @ luma).max() < 1e-3
+    detail = (fine - pixels.enlarge(coarse, 40, 56)).numpy()
+    assert np.abs(detail).max() > 1
+    assert np.abs(detail - detail[..., :1]).max() < 1e-3
+    plain = pixels.refine(coarse, None, 40, 56)
+    assert (plain.numpy() == pixels.enlarge(coarse, 40, 56).numpy()).all()
