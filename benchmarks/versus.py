@@ -9,8 +9,8 @@ For each pair of content and style at each width:
    This takes an hour at width 512, so a folder under `--work` that has it already is used again.
 2. Its pace, in a short run without checkpoints: seconds to start and seconds an iteration. Its
    times are taken from these, and so do not depend on what else ran during the long run.
-3. Ours, whole: by default, from noise at full size alone (the reference's start), and by default in
-   float32; and the pace of each.
+3. Ours, whole: by default, for longer, in float32, and at full size alone from noise (which is
+   where the reference starts); and the pace of each.
 
 Losses are those that the programs print. That both mean the same by a loss is what
 benchmarks/parity.py shows; as ours may work in bfloat16, the picture that each ends with is judged
@@ -31,6 +31,7 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import peer
@@ -47,6 +48,7 @@ _OURS = (sys.executable, "-m", "neural_style_tf")
 # Ours, and how each is told to work at full size alone, for its pace.
 PROGRAMS = (
     Program("ours, default", _OURS),
+    Program("ours, longer", _OURS, ("--iterations", "160")),
     Program("ours, default, float32", _OURS, ("--precision", "float32")),
     Program("ours, one size from noise", _OURS, ("--scales", "1", "--iterations", "400")),
 )
@@ -164,7 +166,8 @@ def coarse(program: Program, shape: tuple[int, ...]) -> int:
 
     if "--scales" in program.flags:
         return 0
-    schedule = Schedule()
+    more = program.flags.index("--iterations") + 1 if "--iterations" in program.flags else 0
+    schedule = Schedule(iterations=int(program.flags[more]) if more else None)
     return sum(map(schedule.iterations_at, range(1, len(schedule.sizes(*shape[:2])))))
 
 

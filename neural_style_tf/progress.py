@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from neural_style_tf.loop import Step
 
 
+# Seconds beyond which a run is long, and pixels from which on its pace tells of larger sizes.
+_LONG, _TELLING = 30 * 60, 256 * 256
+
+
 class Watcher(Protocol):
     """Whoever follows a run."""
 
@@ -122,6 +126,41 @@ class Terminal:
             # from now on, at exit too, goes nowhere.
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+
+class Advice:
+    """One line, once, where a run will take long: how to make it shorter.
+
+    Args:
+        ways: what would, in words.
+        say: told the line.
+    """
+
+    stops: Collection[int] = ()
+
+    def __init__(self, ways: str, say: Callable[[str], None]) -> None:
+        self.ways, self.say = ways, say
+        self.since: tuple[tuple[int, int], float, float] | None = None
+        self.told = False
+
+    def __call__(self, step: Step) -> None:
+        now = time.monotonic()
+        full = step.size == tuple(step.result.pixels.shape[1:3])
+        # Smaller pictures take longer for each of their pixels.
+        if self.told or not (full or math.prod(step.size) >= _TELLING):
+            return
+        if self.since is None or self.since[0] != step.size:
+            self.since = step.size, now, step.share
+            return
+        _, then, share = self.since
+        if step.share > share:
+            left = (1 - step.share) * (now - then) / (step.share - share)
+            if left > _LONG:
+                self.told = True
+                self.say(f"About {hms(left)} to go. Shorter would be: {self.ways}")
+
+    def close(self) -> None:
+        pass
 
 
 def hms(seconds: float) -> str:

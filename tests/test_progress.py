@@ -203,3 +203,43 @@ def test_a_log_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(FileError, match="cannot write into the log folder"):
         progress.TensorBoard(tmp_path / "file" / "logs", 20, lambda step: None)
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr("time.monotonic", lambda: self.now)
+
+
+def sized(share: float, size: tuple[int, int], full: tuple[int, int]) -> Step:
+    result = Candidate(1, 1.0, np.zeros((1, *full, 3), np.float32))
+    return step(1)._replace(share=share, size=size, result=result)
+
+
+def test_a_long_run_says_once_what_would_be_shorter(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    said: list[str] = []
+    advice = progress.Advice("less", said.append)
+    full = (2048, 2048)
+    # The first Step at a size only starts the clock; a small size tells nothing.
+    for seconds, share, size in (
+        (0, 0.0, (64, 64)),
+        (500, 0.001, (64, 64)),
+        (600, 0.002, (512, 512)),
+        (700, 0.012, (512, 512)),  # 1 % in 100 s
+        (800, 0.022, (512, 512)),
+    ):
+        clock.now = seconds
+        advice(sized(share, size, full))
+    assert said == ["About 2 hr 44 min to go. Shorter would be: less"]
+    advice.close()
+
+
+def test_a_short_run_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    said: list[str] = []
+    advice = progress.Advice("less", said.append)
+    for i in range(11):
+        clock.now = 100 * i
+        advice(sized(i / 10, (100, 100), (100, 100)))
+    assert said == []
