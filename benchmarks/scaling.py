@@ -1,10 +1,10 @@
 """How the time of an evaluation grows with the picture, and with the number of styles.
 
-    python benchmarks/scaling.py --network imagenet-vgg-verydeep-19.mat --sides 128 256 512 1024 2048
+    python benchmarks/scaling.py --network imagenet-vgg-verydeep-19.mat --sides 128 256 512 1024
 
-One loss and gradient of the default objective at each size, the least of several, and the exponent of
-a straight line through them in logarithms (1: the time grows as the pixels); then the same at one
-size for one style and for several.
+One loss and gradient of the default objective at each size, the least of several, and the exponent
+of a straight line through them in logarithms (1: the time grows as the pixels); then the same at
+one size for one style and for several.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def drawn(side: int, seed: int) -> tf.Tensor:
     return tf.image.resize(noise, (side, side), "bicubic")
 
 
-def least(work: Callable[[], Any], times: int) -> float:
+def fastest(work: Callable[[], Any], times: int) -> float:
     """Seconds of the fastest of so many, after one that is not counted."""
     work()
     seconds = []
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     def seconds(side: int, styles: int) -> float:
         targets = loss.targets(drawn(side, 0), [drawn(64, 2 + i) for i in range(styles)])
         picture = drawn(side, 1)
-        return least(lambda: evaluate(picture, targets)[1].numpy(), max(2, min(20, 2048 // side)))
+        return fastest(lambda: evaluate(picture, targets)[1].numpy(), max(2, min(20, 2048 // side)))
 
     print(f"{options.network}, {options.precision}\n\n| side | s | ns/pixel |\n|-|-|-|")
     measured = {}
