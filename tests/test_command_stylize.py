@@ -197,7 +197,9 @@ def test_in_tiles_the_picture_is_the_same(
     assert "memory_limit" not in files.read_settings("tiles.png")
 
 
-def test_a_style_that_was_kept_stands_for_its_painting(folder: Path) -> None:
+def test_a_style_that_was_kept_stands_for_its_painting(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     words = ["--content", "content.png", "--network", "tiny.mat", "--iterations", "4"]
     words += ["--scales", "1"]
     assert run(*words, "--styles", "a.png", "--output", "1.png", "--save-style", "a.npz") == 0
@@ -208,6 +210,11 @@ def test_a_style_that_was_kept_stands_for_its_painting(folder: Path) -> None:
     assert run(*words, "--output", "3.png", "--save-style", "ab.npz") == 0
     assert run(*words, "--output", "3.png", "--save-style", "ab.npz") == 2
     assert run("--config", "3.png", "--output", "4.png") == 0
+    assert "strokes" not in caplog.text
+    words = ["--config", "2.png", "--width", "100", "--output", "5.png"]
+    assert run(*words) == 0
+    told = "a.npz was kept for results up to 64 pixels wide: at 100 its strokes stay as small"
+    assert told in caplog.messages
 
 
 def test_a_style_is_for_the_network_that_measured_it(

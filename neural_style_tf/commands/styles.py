@@ -35,9 +35,16 @@ def load(paths: Sequence[str]) -> list[Loaded]:
 
 
 def prepare(
-    job: Job, loaded: Sequence[Loaded], weights: Weights, objective: Objective, precision: str
+    job: Job,
+    loaded: Sequence[Loaded],
+    weights: Weights,
+    objective: Objective,
+    precision: str,
+    width: int,
 ) -> list[Style]:
     """Styles for `stylize`; what was measured of a painting in an earlier run is found again.
+
+    Says so where a kept style is used for a result that is much wider than what it was kept for.
 
     Raises:
         OptionError: a style that was kept with another network or pooling, or of other layers.
@@ -46,9 +53,15 @@ def prepare(
     measured = _measured(job, weights)
     folder = fetch.cache_dir() / "styles"
     styles: list[Style] = []
-    for path, style in zip(job.inputs.styles, loaded, strict=True):
+    scales = job.inputs.style_scales or (1.0,) * len(loaded)
+    for path, style, scale in zip(job.inputs.styles, loaded, scales, strict=True):
         if isinstance(style, KeptStyle):
             styles.append(_fitting(path, style, measured, layers, weights.name))
+            if scale * width > 1.5 * max(style.levels):
+                logging.info(
+                    "%s was kept for results up to %d pixels wide: at %d its strokes stay as small",
+                    *(path, max(style.levels), width),
+                )
         else:
             of = {**measured, "precision": precision, "layers": sorted(layers)}
             styles.append(style_files.Remembered(style.pixels, of, folder))

@@ -114,14 +114,14 @@ def run(options: argparse.Namespace) -> int:
     )
     _explain(job, weights, moved)
 
-    paintings = styles.prepare(job, loaded, weights, objective, precision)
+    width = job.inputs.width or content.pixels.shape[2]
+    paintings = styles.prepare(job, loaded, weights, objective, precision, width)
 
     from neural_style_tf.loop import stylize
     from neural_style_tf.pixels import resize_to_width
     from neural_style_tf.tiles import make_loss
     from vgg.network import build
 
-    width = job.inputs.width or content.pixels.shape[2]
     pixels = resize_to_width(content.pixels, width)
     output = _Output(options.output, job, content, pixels, begun)
     sizes = job.schedule.sizes(pixels.shape[1], pixels.shape[2])
