@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -61,3 +63,18 @@ def style() -> npt.NDArray[np.uint8]:
 @pytest.fixture(scope="session")
 def other_style() -> npt.NDArray[np.uint8]:
     return tiny.picture(60, 50, 3)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, network_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder with content.png, a.png, b.png and tiny.mat."""
+    for name, (height, width), seed in (
+        ("content.png", (48, 64), 1),
+        ("a.png", (40, 56), 2),
+        ("b.png", (60, 50), 3),
+    ):
+        Image.fromarray(tiny.picture(height, width, seed)).save(tmp_path / name)
+    shutil.copy(network_file, tmp_path / "tiny.mat")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NEURAL_STYLE_NETWORK", raising=False)
+    return tmp_path

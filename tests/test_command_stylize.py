@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -17,55 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neural_style_tf import files, memory
-from neural_style_tf.__main__ import main, parse
+from neural_style_tf import files
+from neural_style_tf.__main__ import parse
 from neural_style_tf.commands.job import resolve
-from neural_style_tf.losses import Loss
 from neural_style_tf.schedule import Schedule
 from tests import tiny
-from vgg.weights import Weights, write_npz
+from tests.commandline import PICTURES, SHORT, error, pixels, run
 
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def folder(tmp_path: Path, network_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A current folder with content.png, a.png, b.png and tiny.mat."""
-    for name, (height, width), seed in (
-        ("content.png", (48, 64), 1),
-        ("a.png", (40, 56), 2),
-        ("b.png", (60, 50), 3),
-    ):
-        Image.fromarray(tiny.picture(height, width, seed)).save(tmp_path / name)
-    shutil.copy(network_file, tmp_path / "tiny.mat")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("NEURAL_STYLE_NETWORK", raising=False)
-    return tmp_path
-
-
-PICTURES = ["--content", "content.png", "--styles", "a.png"]
-SHORT = ["--network", "tiny.mat", "--iterations", "3", "--output", "out.png"]
-
-
-def run(*words: str) -> int:
-    return main(["neural-style-tf", *words])
-
-
-def pixels(path: str) -> Any:
-    return np.asarray(Image.open(path)).astype(int)
-
-
-def error(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The one line that a bad command line gets."""
-    before = {path: path.stat().st_mtime_ns for path in Path.cwd().rglob("*")}
-    assert run(*words) == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1, err
-    after = {path: path.stat().st_mtime_ns for path in Path.cwd().rglob("*")}
-    assert before == after, "something was written"
-    return err
 
 
 def test_a_picture_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,115 +94,6 @@ def test_flags_become_the_objective(folder: Path) -> None:
 def test_blend_weights_without_values_are_equal(folder: Path) -> None:
     chosen = job("--styles", "a.png", "b.png", "--style-blend-weights")
     assert chosen.objective.blend(2) == (0.5, 0.5)
-
-
-@pytest.mark.parametrize(
-    ("words", "fastest", "expected"),
-    [
-        ([], "bfloat16", "bfloat16"),
-        ([], "float32", "float32"),
-        (["--optimizer", "adam"], "bfloat16", "float32"),
-        (["--precision", "float32"], "bfloat16", "float32"),
-        (["--precision", "bfloat16", "--optimizer", "adam"], "float32", "bfloat16"),
-    ],
-)
-def test_the_precision_is_the_machines_but_for_adam(
-    folder: Path,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
-    words: Sequence[str],
-    fastest: str,
-    expected: str,
-) -> None:
-    monkeypatch.setattr("neural_style_tf.commands.tensorflow.fastest_precision", lambda: fastest)
-    assert run(*PICTURES, *SHORT, *words) == 0
-    line = next(message for message in caplog.messages if message.startswith("Network: "))
-    assert line.endswith(f", {expected}")
-
-
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ("fpu avx2 avx512f", "float32"),
-        ("avx512_bf16 avx2", "bfloat16"),
-        ("amx_bf16 amx_tile", "bfloat16"),
-    ],
-)
-def test_bfloat16_is_for_processors_that_have_it(
-    monkeypatch: pytest.MonkeyPatch, flags: str, expected: str
-) -> None:
-    from neural_style_tf.commands import tensorflow
-
-    monkeypatch.setattr(tensorflow, "on_gpu", lambda: False)
-    monkeypatch.setattr(Path, "read_text", lambda path: f"model name: X\nflags\t\t: {flags}\n")
-    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
-    assert tensorflow.fastest_precision() == expected
-    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    assert tensorflow.fastest_precision() == "float32"
-
-
-def test_in_tiles_the_picture_is_the_same(
-    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The plan is made up, for want of a picture larger than the memory."""
-    words = [*PICTURES, "--network", "tiny.mat", "--iterations", "6", "--scales", "1"]
-    words += ["--precision", "float32", "--history", "4"]
-    assert run(*words, "--output", "whole.png") == 0
-    monkeypatch.setattr(memory, "plan", lambda need, limit: memory.Plan(16, 4, 2**30))
-    assert run(*words, "--output", "tiles.png", "--memory-limit", "2.5") == 0
-    assert "Memory: about 1.0 GiB of 2.5, in tiles of 16 pixels" in caplog.messages
-    assert np.abs(pixels("whole.png") - pixels("tiles.png")).max() <= 1
-    assert "memory_limit" not in files.read_settings("tiles.png")
-
-
-def test_a_style_that_was_kept_stands_for_its_painting(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    words = ["--content", "content.png", "--network", "tiny.mat", "--iterations", "4"]
-    words += ["--scales", "1"]
-    assert run(*words, "--styles", "a.png", "--output", "1.png", "--save-style", "a.npz") == 0
-    assert run(*words, "--styles", "a.npz", "--output", "2.png") == 0
-    assert np.abs(pixels("1.png") - pixels("2.png")).max() <= 1
-    # At another size, beside a picture, and with an output of its own.
-    words += ["--styles", "a.npz", "b.png", "--width", "100", "--style-scales", "0.5", "1"]
-    assert run(*words, "--output", "3.png", "--save-style", "ab.npz") == 0
-    assert run(*words, "--output", "3.png", "--save-style", "ab.npz") == 2
-    assert run("--config", "3.png", "--output", "4.png") == 0
-    assert "strokes" not in caplog.text
-    words = ["--config", "2.png", "--width", "100", "--output", "5.png"]
-    assert run(*words) == 0
-    told = "a.npz was kept for results up to 64 pixels wide: at 100 its strokes stay as small"
-    assert told in caplog.messages
-
-
-def test_a_style_is_for_the_network_that_measured_it(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(*PICTURES, *SHORT, "--save-style", "a.npz") == 0
-    capsys.readouterr()
-    words = ["--content", "content.png", "--styles", "a.npz", "--output", "o.png"]
-    words += ["--network", "tiny.mat"]
-    message = error(capsys, *words, "--pooling", "avg")
-    assert "cannot use style a.npz: expected one kept with VGG-19" in message
-    assert "avg pooling, got VGG-19 with 4/6/8/8/8 channels, max pooling" in message
-    message = error(capsys, *words, "--style-layers", "relu2_2")
-    assert "a.npz: it has no relu2_2: expected relu1_1, relu2_1" in message
-    convolutions = {name: (k * 1.1, b) for name, (k, b) in tiny.weights().items()}
-    write_npz(folder / "other.npz", Weights(convolutions, np.array(tiny.MEAN_PIXEL)))
-    words[-1] = "other.npz"
-    assert "max pooling, and other weights" in error(capsys, *words)
-
-
-def test_a_painting_is_measured_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second run finds the moments in the cache, and makes the same picture."""
-    assert run(*PICTURES, *SHORT) == 0
-
-    def refused(self: Any, style: Any) -> Any:
-        raise AssertionError("measured again")
-
-    monkeypatch.setattr(Loss, "moments", refused)
-    assert run(*PICTURES, *SHORT[:-1], "again.png") == 0
-    assert (pixels("out.png") == pixels("again.png")).all()
 
 
 def test_presets_run_on_any_vgg(folder: Path) -> None:

@@ -1,0 +1,71 @@
+"""commands/fitting.py: the precision and the memory of the machine, by whole command lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from neural_style_tf import files, memory
+from tests.commandline import PICTURES, SHORT, pixels, run
+
+
+@pytest.mark.parametrize(
+    ("words", "fastest", "expected"),
+    [
+        ([], "bfloat16", "bfloat16"),
+        ([], "float32", "float32"),
+        (["--optimizer", "adam"], "bfloat16", "float32"),
+        (["--precision", "float32"], "bfloat16", "float32"),
+        (["--precision", "bfloat16", "--optimizer", "adam"], "float32", "bfloat16"),
+    ],
+)
+def test_the_precision_is_the_machines_but_for_adam(
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    words: Sequence[str],
+    fastest: str,
+    expected: str,
+) -> None:
+    monkeypatch.setattr("neural_style_tf.commands.tensorflow.fastest_precision", lambda: fastest)
+    assert run(*PICTURES, *SHORT, *words) == 0
+    line = next(message for message in caplog.messages if message.startswith("Network: "))
+    assert line.endswith(f", {expected}")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fpu avx2 avx512f", "float32"),
+        ("avx512_bf16 avx2", "bfloat16"),
+        ("amx_bf16 amx_tile", "bfloat16"),
+    ],
+)
+def test_bfloat16_is_for_processors_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, flags: str, expected: str
+) -> None:
+    from neural_style_tf.commands import tensorflow
+
+    monkeypatch.setattr(tensorflow, "on_gpu", lambda: False)
+    monkeypatch.setattr(Path, "read_text", lambda path: f"model name: X\nflags\t\t: {flags}\n")
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    assert tensorflow.fastest_precision() == expected
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert tensorflow.fastest_precision() == "float32"
+
+
+def test_in_tiles_the_picture_is_the_same(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan is made up, for want of a picture larger than the memory."""
+    words = [*PICTURES, "--network", "tiny.mat", "--iterations", "6", "--scales", "1"]
+    words += ["--precision", "float32", "--history", "4"]
+    assert run(*words, "--output", "whole.png") == 0
+    monkeypatch.setattr(memory, "plan", lambda need, limit: memory.Plan(16, 4, 2**30))
+    assert run(*words, "--output", "tiles.png", "--memory-limit", "2.5") == 0
+    assert "Memory: about 1.0 GiB of 2.5, in tiles of 16 pixels" in caplog.messages
+    assert np.abs(pixels("whole.png") - pixels("tiles.png")).max() <= 1
+    assert "memory_limit" not in files.read_settings("tiles.png")
