@@ -27,6 +27,8 @@ _BASE = 0.8 * GIB
 _PICTURES = 12
 # The allocator keeps what is freed, in pieces; tiles of several sizes leave more of them.
 _PIECES, _PIECES_OF_TILES = 1.15, 1.6
+# What the coarser sizes leave in pieces that full size cannot use: seen once, at 4096×4096.
+_COARSER = 1.65
 # Tiles in pixels, from those that cost next to nothing to those that cost several times the work.
 _SIDES = (2048, 1536, 1024, 768, 512, 384, 256)
 _HISTORIES = (HISTORY, 5, 3)
@@ -42,6 +44,7 @@ class Need(NamedTuple):
         weights: bytes of the network.
         margin: pixels around a tile that the network sees.
         history: past steps of L-BFGS, None for as many as fit; 0 for Adam.
+        coarser: whether the run begins at coarser sizes.
     """
 
     sizes: Sequence[tuple[int, int]]
@@ -50,6 +53,7 @@ class Need(NamedTuple):
     weights: int
     margin: int
     history: int | None
+    coarser: bool = False
 
 
 class Plan(NamedTuple):
@@ -75,6 +79,7 @@ def estimate(need: Need, side: int | None, history: int) -> float:
         seen = max(min(h, side + around) * min(w, side + around) for h, w in need.sizes)
         pieces = _PIECES_OF_TILES
     pictures = height * width * (12 * (_PICTURES + 2 * history) + need.content)
+    pictures *= _COARSER if need.coarser else 1
     return _BASE + need.weights + pictures + pieces * need.pixel * seen
 
 
@@ -94,8 +99,8 @@ def plan(need: Need, limit: float) -> Plan:
     height, width = need.sizes[0]
     raise OptionError(
         f"a picture of {width}×{height} pixels takes at least {found.bytes / GIB:.1f} GiB of "
-        f"memory: expected at most {limit / GIB:.1f}; give a smaller --width or style scale, or a "
-        "larger --memory-limit if the machine has it"
+        f"memory: expected at most {limit / GIB:.1f}; give a smaller --width or style scale, "
+        f"{'--scales 1, ' if need.coarser else ''}or a larger --memory-limit if the machine has it"
     )
 
 

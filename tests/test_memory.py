@@ -54,6 +54,13 @@ def test_what_cannot_fit_is_refused_with_what_it_would_take() -> None:
         plan(NEED, 0.5 * GIB)
 
 
+def test_coarser_sizes_leave_less_room() -> None:
+    coarser = NEED._replace(coarser=True)
+    assert estimate(coarser, 512, 3) > estimate(NEED, 512, 3)
+    with pytest.raises(OptionError, match="--scales 1, or a larger --memory-limit"):
+        plan(coarser, 0.5 * GIB)
+
+
 def test_a_plan_says_what_it_takes() -> None:
     assert memory.Plan(None, 10, 1.5 * GIB).told(8 * GIB) == "Memory: about 1.5 GiB of 8.0"
     told = memory.Plan(512, 5, 2 * GIB).told(3 * GIB)

@@ -76,6 +76,7 @@ def fitted(
         weights=sum(array.nbytes for parts in weights.convolutions.values() for array in parts),
         margin=margin,
         history=0 if job.schedule.optimizer == "adam" else job.schedule.history,
+        coarser=len(job.schedule.sizes(*size)) > 1,
     )
     plan = memory.plan(need, limit)
     if job.inputs.memory_limit or plan.side:
