@@ -40,12 +40,11 @@ from PIL import Image
 
 ITERATIONS = 1000
 PRINTED = 25
-EVERY = 5  # iterations between two checkpoints of ours
+EVERY = 5  # iterations between two losses that ours prints
 PACED = 16  # iterations of a short run
 CHECKPOINTS = "cp_{:05}.png"
 
 _OURS = (sys.executable, "-m", "neural_style_tf")
-# Ours, and how each is told to work at full size alone, for its pace.
 PROGRAMS = (
     Program("ours, default", _OURS),
     Program("ours, longer", _OURS, ("--iterations", "160")),

@@ -60,10 +60,9 @@ def fitted(
             return job.schedule, None
         limit = memory.SHARE * free
     size = content.shape[1:3]
-    scales = job.inputs.style_scales or (1.0,) * len(styles)
     paintings = [
         style_size(style.pixels, size[1] * scale)
-        for style, scale in zip(styles, scales, strict=True)
+        for style, scale in zip(styles, job.style_scales, strict=True)
         if isinstance(style, Picture)
     ]
     strides, channels, margin = reach(weights, objective.layers)

@@ -117,6 +117,11 @@ class Job:
     moving: bool
 
     @property
+    def style_scales(self) -> tuple[float, ...]:
+        """One for each style."""
+        return self.inputs.style_scales or (1.0,) * len(self.inputs.styles)
+
+    @property
     def pooling(self) -> str:
         """The pooling asked for, or else the preset's."""
         return self.inputs.pooling or PRESETS[self.inputs.preset].pooling
@@ -253,8 +258,7 @@ def check_sizes(job: Job, content: files.Picture, styles: Sequence[object]) -> N
 
     width = inputs.width or content.pixels.shape[2]
     check(inputs.content, content, width, "a picture of another shape or another --width")
-    scales = inputs.style_scales or (1.0,) * len(styles)
-    for path, style, scale in zip(inputs.styles, styles, scales, strict=True):
+    for path, style, scale in zip(inputs.styles, styles, job.style_scales, strict=True):
         if not isinstance(style, files.Picture):
             continue  # a kept style has any size
         check(path, style, scale * width, "a picture of another shape or another --style-scales")

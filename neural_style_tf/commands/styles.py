@@ -53,8 +53,7 @@ def prepare(
     measured = _measured(job, weights)
     folder = fetch.cache_dir() / "styles"
     styles: list[Style] = []
-    scales = job.inputs.style_scales or (1.0,) * len(loaded)
-    for path, style, scale in zip(job.inputs.styles, loaded, scales, strict=True):
+    for path, style, scale in zip(job.inputs.styles, loaded, job.style_scales, strict=True):
         if isinstance(style, KeptStyle):
             styles.append(_fitting(path, style, measured, layers, weights.name))
             if scale * width > 1.5 * max(style.levels):
@@ -83,7 +82,6 @@ def save(
     """
     import tensorflow as tf
 
-    scales = job.inputs.style_scales or (1.0,) * len(styles)
     blend = loss.objective.blend(len(styles))
     # In a graph, where what is no longer needed is freed; one for all sizes.
     picture = [tf.TensorSpec((1, None, None, 3), tf.float32)]
@@ -91,10 +89,10 @@ def save(
     origin = {
         "network": weights.name,
         "styles": [Path(name).name for name in job.inputs.styles],
-        "scales": list(scales),
+        "scales": list(job.style_scales),
         "blend": list(blend),
     }
-    levels = keep(styles, scales, blend, width, measure)
+    levels = keep(styles, job.style_scales, blend, width, measure)
     style_files.write_style(path, KeptStyle(levels, _measured(job, weights), origin))
     logging.info("Wrote %s: the style at %d widths up to %d", path, len(levels), width)
 

@@ -42,9 +42,10 @@ def on_gpu() -> bool:
 
 
 def fastest_precision() -> str:
-    """ "bfloat16" where the device multiplies in it, else "float32"; TensorFlow has been started.
+    """What the device is fastest in: "bfloat16" where it multiplies in it, else "float32".
 
-    Read off the device, not timed: the same machine is to give the same picture every time.
+    TensorFlow has been started. Read off the device, not timed: the same machine is to give the
+    same picture every time.
     """
     if on_gpu():
         import tensorflow as tf
