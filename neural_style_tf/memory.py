@@ -27,7 +27,7 @@ _BASE = 0.8 * GIB
 _PICTURES = 12
 # The allocator keeps what is freed, in pieces; tiles of several sizes leave more of them.
 _PIECES, _PIECES_OF_TILES = 1.15, 1.6
-# What the coarser sizes leave in pieces that full size cannot use: seen once, at 4096×4096.
+# What the coarser sizes leave in pieces that full size cannot use: most at 4096×4096.
 _COARSER = 1.65
 # Tiles in pixels, from those that cost next to nothing to those that cost several times the work.
 _SIDES = (2048, 1536, 1024, 768, 512, 384, 256)

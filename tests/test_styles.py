@@ -57,6 +57,13 @@ def test_between_its_widths_it_is_nearer_than_the_nearest(measure: Any, width: i
         assert mixed < 0.2
 
 
+def test_a_width_between_takes_more_of_the_nearer_one() -> None:
+    style = KeptStyle({100: {"relu1_1": np.zeros(1)}, 400: {"relu1_1": np.ones(1)}}, {}, {})
+    for quarter in (1, 2, 3):
+        moments = style.moments(100 * 4 ** (quarter / 4))
+        assert moments["relu1_1"] == pytest.approx(quarter / 4)
+
+
 @pytest.mark.parametrize(("width", "level"), [(20, 64), (64, 64), (256, 256), (4000, 256)])
 def test_beyond_its_widths_it_is_the_last_one(measure: Any, width: int, level: int) -> None:
     style = kept(measure)
