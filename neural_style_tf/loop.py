@@ -108,6 +108,9 @@ def stylize(
     sizes = schedule.sizes(height, width)
     finer = range(len(sizes))[::-1]  # how many finer sizes follow
     work = sum(h * w * schedule.iterations_at(k) for k, (h, w) in zip(finer, sizes, strict=True))
+    # Detail of the content is a guess where its contents are to be seen in another style; where it
+    # alone is reconstructed, it would be the answer.
+    guide = content if objective.shares("content") and objective.shares("style") else None
     picture: tf.Tensor = None
     done, share = 0, 0.0
     for later, (rows, columns) in zip(finer, sizes, strict=True):
@@ -120,7 +123,7 @@ def stylize(
         first = (
             _first(content, initial, schedule, rows, columns)
             if picture is None
-            else refine(picture, content if objective.shares("content") else None, rows, columns)
+            else refine(picture, guide, rows, columns)
         )
         for step in loop.steps(first, targets, done, later):
             # What a run cut short at a coarse size would end with has the full size, too.

@@ -34,7 +34,9 @@ FLOORS = (
     ("commands.interrupts", "commands.options", "commands.tensorflow"),
     ("commands.job", "commands.weights"),
     ("commands.fitting", "commands.styles"),
-    ("commands.stylize",),
+    ("commands.runs",),
+    ("commands.stylize", "commands.figures"),
+    ("commands.reconstruct",),
     ("__main__",),
 )
 FLOOR = {module: height for height, modules in enumerate(FLOORS) for module in modules}

@@ -19,11 +19,12 @@ from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.progress import checkpoint_name
 from neural_style_tf.schedule import OF_OPTIMIZER, Schedule
 from neural_style_tf.settings import from_mapping, option
-from neural_style_tf.style_files import check_style_target
+from neural_style_tf.style_files import check_style_target, is_style
 
 SMALLEST, WIDEST = 16, 32768  # pixels
 POOLING = ("max", "avg")
 PRECISIONS = ("auto", "float32", "bfloat16")
+_EXPECTED = {"--content": "a picture", "--styles": "one or more pictures"}
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,6 @@ class Inputs:
                     f"unknown {name} {getattr(self, name)!r}: expected "
                     f"{', '.join(filter(None, known))}"
                 )
-        if not self.content:
-            raise OptionError("--content is missing: expected a picture; see --help")
-        if not self.styles:
-            raise OptionError("--styles is missing: expected one or more pictures; see --help")
         scales = self.style_scales
         if scales and len(scales) != len(self.styles):
             raise OptionError(
@@ -115,6 +112,28 @@ class Job:
     objective: Objective
     schedule: Schedule
     moving: bool
+
+    def __post_init__(self) -> None:
+        for flag, given, weight in (
+            ("--content", self.inputs.content, "content_weight"),
+            ("--styles", self.inputs.styles, "style_weight"),
+        ):
+            if not given and getattr(self.objective, weight):
+                raise OptionError(f"{flag} is missing: expected {_EXPECTED[flag]}; see --help")
+        if self.inputs.styles:
+            self.objective.blend(len(self.inputs.styles))
+        elif not self.inputs.content:
+            raise OptionError("--content is missing: expected a picture; see --help")
+        if not self.inputs.content and is_style(self.canvas):
+            raise OptionError(
+                f"--content is missing: {self.canvas} is a kept style, which has no size of its "
+                "own; give a picture of the size wanted"
+            )
+
+    @property
+    def canvas(self) -> str:
+        """The picture that gives the result its size: the content, or else the first style."""
+        return self.inputs.content or self.inputs.styles[0]
 
     @property
     def style_scales(self) -> tuple[float, ...]:
@@ -162,11 +181,9 @@ def resolve(options: argparse.Namespace) -> Job:
     base = PRESETS[inputs.preset].objective
     if objective is not None and options.preset is None:
         base = from_mapping(Objective, objective)
-    wanted = _objective(options, base)
-    wanted.blend(len(inputs.styles))
     return Job(
         inputs,
-        wanted,
+        _objective(options, base),
         with_fields(from_mapping(Schedule, schedule), options).resolved(),
         moving=not (options.content_layers or options.style_layers),
     )
@@ -208,7 +225,7 @@ def _graded(layers: Mapping[str, float], exponent: float) -> dict[str, float]:
     return weights
 
 
-def check_outputs(options: argparse.Namespace) -> None:
+def check_outputs(options: argparse.Namespace, job: Job) -> None:
     """Whether everything that a run will leave behind can be written.
 
     Raises:
@@ -218,6 +235,8 @@ def check_outputs(options: argparse.Namespace) -> None:
         raise OptionError("--output is missing: expected a path such as out.png; see --help")
     files.check_target(options.output, overwrite=options.overwrite)
     if options.save_style:
+        if not job.inputs.styles:
+            raise OptionError("--save-style: expected --styles to keep, got none")
         check_style_target(options.save_style, overwrite=options.overwrite)
     for name in ("print_iterations", "checkpoint_iterations"):
         value = getattr(options, name)
@@ -257,7 +276,7 @@ def check_sizes(job: Job, content: files.Picture, styles: Sequence[object]) -> N
             )
 
     width = inputs.width or content.pixels.shape[2]
-    check(inputs.content, content, width, "a picture of another shape or another --width")
+    check(job.canvas, content, width, "a picture of another shape or another --width")
     for path, style, scale in zip(inputs.styles, styles, job.style_scales, strict=True):
         if not isinstance(style, files.Picture):
             continue  # a kept style has any size

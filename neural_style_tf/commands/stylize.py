@@ -5,20 +5,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import logging
 
-from neural_style_tf import files, progress
-from neural_style_tf.commands import fitting, interrupts, styles, tensorflow
-from neural_style_tf.commands.job import Inputs, Job, check_outputs, check_sizes, resolve
+from neural_style_tf import progress
+from neural_style_tf.commands import fitting, interrupts, runs, tensorflow
+from neural_style_tf.commands.job import Inputs, check_outputs, resolve
 from neural_style_tf.commands.options import add_fields
-from neural_style_tf.objective import PRESETS, Objective
+from neural_style_tf.objective import Objective
 from neural_style_tf.schedule import Schedule
 from vgg import fetch
-from vgg.weights import Weights, read
+from vgg.weights import read
 
 if TYPE_CHECKING:
     from neural_style_tf.loop import Step
@@ -28,11 +28,7 @@ SUMMARY = "Paint a photograph in the style of paintings."
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of the command."""
-    pictures = parser.add_argument_group("pictures and network")
-    add_fields(pictures, Inputs)
-    add = pictures.add_argument
-    add("--output", metavar="OUTPUT", help="output path; its extension chooses the format")
-    add("--overwrite", action="store_true", help="replace a file that is already there")
+    add = add_pictures(parser)
     add(
         "--save-style",
         metavar="FILE.npz",
@@ -70,8 +66,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="one weight for each style; without values, equal ones",
     )
 
+    add_optimization(parser)
+    add_progress(parser)
+
+
+def add_pictures(parser: argparse.ArgumentParser) -> Callable[..., object]:
+    """Declare what every command that paints one picture reads and writes.
+
+    Returns:
+        What adds more flags to the group.
+    """
+    pictures = parser.add_argument_group("pictures and network")
+    add_fields(pictures, Inputs)
+    add = pictures.add_argument
+    add("--output", metavar="OUTPUT", help="output path; its extension chooses the format")
+    add("--overwrite", action="store_true", help="replace a file that is already there")
+    return add
+
+
+def add_optimization(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of the Schedule."""
     add_fields(parser.add_argument_group("optimization"), Schedule)
 
+
+def add_progress(parser: argparse.ArgumentParser) -> None:
+    """Declare what a run shows and leaves behind."""
     add = parser.add_argument_group("progress").add_argument
     add("--print-iterations", type=int, metavar="N", help="print the losses every N iterations")
     add(
@@ -96,57 +115,26 @@ def run(options: argparse.Namespace) -> int:
     logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
     logging.get_absl_handler().setFormatter(None)
     job = resolve(options)
-    check_outputs(options)
+    check_outputs(options, job)
     location = fetch.find(job.inputs.network)
-    content = files.read(job.inputs.content or "")
-    loaded = styles.load(job.inputs.styles)
-    initial = files.read(job.inputs.initial) if job.inputs.initial else None
-    check_sizes(job, content, loaded)
+    pictures = runs.read_pictures(job)
     weights = read(location.path)
-    objective, moved = job.objective.on(weights.layers) if job.moving else (job.objective, {})
-    weights.check_layers(objective.layers)
+    objective = runs.objective_on(job, weights)
 
     device = tensorflow.start()
-    precision = fitting.precision(job)
     logging.info(
         "Network: %s from %s (%s), %s pooling, on %s, %s",
-        *(weights.name, location.path, location.origin, job.pooling, device, precision),
+        *(weights.name, location.path, location.origin, job.pooling, device),
+        fitting.precision(job),
     )
-    _explain(job, weights, moved)
-
-    width = job.inputs.width or content.pixels.shape[2]
-    paintings = styles.prepare(job, loaded, weights, objective, precision, width)
-
-    from neural_style_tf.loop import stylize
-    from neural_style_tf.pixels import resize_to_width
-    from neural_style_tf.tiles import make_loss
-    from vgg.network import build
-
-    pixels = resize_to_width(content.pixels, width)
-    output = _Output(options.output, job, content, pixels, begun)
-    sizes = job.schedule.sizes(pixels.shape[1], pixels.shape[2])
-    total = sum(map(job.schedule.iterations_at, range(len(sizes))))
-    watchers = _watchers(options, total, output)
+    run = runs.Run(job, pictures, weights, objective)
     ways = "a smaller --width (half of it takes a quarter of the time), fewer --iterations"
     if location.origin != "embedded" and job.inputs.network != "compact":
         ways += ", --network compact"
-    watchers.append(progress.Advice(ways, logging.info))
-    schedule, tiles = fitting.fitted(job, weights, objective, precision, pixels, loaded)
-    network = build(weights, pooling=job.pooling, layers=objective.layers, precision=precision)
+    watchers = [*_watchers(options, run, begun), progress.Advice(ways, logging.info)]
     if options.save_style:
-        loss = make_loss(network, objective, tiles)
-        styles.save(options.save_style, job, paintings, weights, loss, width)
-    steps = stylize(
-        network,
-        pixels,
-        paintings,
-        objective,
-        schedule,
-        initial=initial.pixels if initial else None,
-        style_scales=job.inputs.style_scales,
-        tiles=tiles,
-        stops={stop for watcher in watchers for stop in watcher.stops},
-    )
+        run.save_style(options.save_style)
+    steps = run.steps({stop for watcher in watchers for stop in watcher.stops})
     with contextlib.ExitStack() as closing:
         for watcher in reversed(watchers):  # an exit stack closes the last one first
             closing.callback(watcher.close)
@@ -161,24 +149,13 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _explain(job: Job, weights: Weights, moved: dict[str, str]) -> None:
-    preset = PRESETS[job.inputs.preset]
-    if job.inputs.preset != "athalye2015" and preset.network != weights.name:
-        logging.info("Preset %s was published for %s", job.inputs.preset, preset.network)
-    for asked, used in moved.items():
-        logging.info("%s has no %s: using %s, the nearest", weights.name, asked, used)
-
-
 class _Output:
     """The watcher that writes the picture when the run is over, however it ended."""
 
     stops: Collection[int] = ()
 
-    def __init__(
-        self, path: str, job: Job, content: files.Picture, pixels: Any, begun: float
-    ) -> None:
-        self.path, self.job, self.content, self.pixels = path, job, content, pixels
-        self.begun = begun
+    def __init__(self, path: str, run: runs.Run, begun: float) -> None:
+        self.path, self.run, self.begun = path, run, begun
         self.last: Step | None = None
 
     def __call__(self, step: Step) -> None:
@@ -187,7 +164,7 @@ class _Output:
     def close(self) -> None:
         if self.last is None:
             return
-        self.write(self.path, self.last)
+        self.run.write(self.path, self.last)
         result = self.last.result
         _, height, width, _ = result.pixels.shape
         logging.info(
@@ -196,38 +173,17 @@ class _Output:
             progress.hms(time.monotonic() - self.begun),
         )
 
-    def picture(self, step: Step) -> Any:
-        """The result so far: float32 RGB `[1, H, W, 3]`, not clipped."""
-        from neural_style_tf.pixels import keep_colors
 
-        pixels = step.result.pixels.numpy()
-        if self.job.inputs.preserve_colors:
-            return keep_colors(pixels, self.pixels)
-        return pixels
-
-    def write(self, path: str, step: Step) -> None:
-        """Write the result so far with the content's alpha and color profile."""
-        from neural_style_tf.pixels import resize_plane
-
-        alpha = self.content.alpha
-        files.write(
-            path,
-            self.picture(step),
-            alpha=None if alpha is None else resize_plane(alpha, *step.result.pixels.shape[1:3]),
-            icc_profile=self.content.icc_profile,
-            settings=self.job.to_dict(),
-        )
-
-
-def _watchers(options: argparse.Namespace, total: int, output: _Output) -> list[progress.Watcher]:
+def _watchers(options: argparse.Namespace, run: runs.Run, begun: float) -> list[progress.Watcher]:
     """Whoever follows this run, in the order in which they are told and closed."""
-    watchers: list[progress.Watcher] = [output]
+    total = run.total
+    watchers: list[progress.Watcher] = [_Output(options.output, run, begun)]
     if not options.quiet:
         # Before the output: its bar has to go before the last line comes.
         watchers.insert(0, progress.Terminal(options.print_iterations, total))
     if options.checkpoint_output:
         template, period = options.checkpoint_output, options.checkpoint_iterations
-        watchers.append(progress.Checkpoints(template, period, total, output.write))
+        watchers.append(progress.Checkpoints(template, period, total, run.write))
     if options.progress_write or options.progress_plot:
         watchers.append(
             progress.LossLog(
@@ -239,5 +195,5 @@ def _watchers(options: argparse.Namespace, total: int, output: _Output) -> list[
             )
         )
     if options.log_dir:
-        watchers.append(progress.TensorBoard(options.log_dir, total, output.picture))
+        watchers.append(progress.TensorBoard(options.log_dir, total, run.picture))
     return watchers
