@@ -20,7 +20,7 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    packages=["neural_style_tf", "neural_style_tf.commands", "vgg"],
+    packages=["neural_style_tf", "neural_style_tf.commands", "neural_style_tf.figures", "vgg"],
     package_data={"neural_style_tf": ["py.typed"], "vgg": ["py.typed", "compact.npz"]},
     install_requires=[
         "tensorflow>=2.16",

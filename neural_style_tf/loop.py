@@ -17,6 +17,7 @@ from neural_style_tf.pixels import as_pixels, enlarge, refine, resize, start
 from neural_style_tf.schedule import Schedule
 from neural_style_tf.styles import Painting, Style
 from neural_style_tf.tiles import TiledLoss, Tiles, make_loss
+from neural_style_tf.traced import Traced
 
 # Iterations between two looks for convergence: a line search may stand for a few.
 WINDOW = 20
@@ -171,13 +172,14 @@ class _Loop:
     ) -> None:
         self.loss, self.schedule, self.stops, self.heartbeat = loss, schedule, stops, heartbeat
         self.optimizer = optimizers.make(schedule)
-        # In a graph what is no longer needed is freed; all are traced once for all sizes, and the
-        # evaluation once for the first picture and the loop.
-        picture = [tf.TensorSpec((1, None, None, 3), tf.float32)]
-        self.features = tf.function(loss.features, input_signature=picture)
-        self.moments = tf.function(loss.moments, input_signature=picture)
-        self.evaluate: Any = None
-        self.advance: Any = None
+        # Traced once for all sizes, and the evaluation once for the first picture and the loop.
+        self.features = Traced(loss.features)
+        self.moments = Traced(loss.moments)
+        self.evaluate = Traced(loss.value_and_gradient)
+        on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        # Tiles differ in size, which XLA would compile anew each time.
+        compiled = on_gpu and not isinstance(loss, TiledLoss)
+        self.advance = Traced(self._advance, jit_compile=compiled or None)
 
     def targets(self, content: tf.Tensor, styles: Iterable[tuple[Style, float]]) -> Targets:
         """What is aimed at: a picture, and styles at widths."""
@@ -221,10 +223,7 @@ class _Loop:
             yield _step(state, own, before, total)
 
     def _first(self, pixels: tf.Tensor, targets: Targets) -> _State:
-        """The state at the first picture; the graphs are made once, for all sizes."""
-        if self.evaluate is None:
-            signature = _any_size((pixels, targets))
-            self.evaluate = tf.function(self.loss.value_and_gradient, input_signature=signature)
+        """The state at the first picture."""
         optimizer = self.optimizer.start(lambda p: self.evaluate(p, targets), pixels)
         loss = optimizer.terms.total
         if not np.isfinite(loss):
@@ -233,16 +232,7 @@ class _Loop:
                 "lower the weights, or check the network file and the pictures"
             )
         zero, no = tf.zeros((), tf.int32), tf.constant(False)
-        state = _State(optimizer, Candidate(zero, loss, pixels), zero, loss, ~no, no)
-        if self.advance is None:
-            on_gpu = bool(tf.config.list_logical_devices("GPU"))
-            self.advance = tf.function(
-                self._advance,
-                input_signature=_any_size((state, zero, targets)),
-                # Tiles differ in size, which XLA would compile anew each time.
-                jit_compile=(on_gpu and not isinstance(self.loss, TiledLoss)) or None,
-            )
-        return state
+        return _State(optimizer, Candidate(zero, loss, pixels), zero, loss, ~no, no)
 
     def _advance(self, state: _State, target: tf.Tensor, targets: Targets) -> _State:
         """Iterate to `target`, to the last finite picture before it, or to convergence."""
@@ -275,18 +265,6 @@ class _Loop:
             return (now.iteration < target) & now.finite & ~now.converged
 
         return _State(*tf.while_loop(unfinished, body, tuple(state)))
-
-
-def _any_size(tensors: Any) -> Any:
-    """The tensors' shapes and types, with any height and width where there are some."""
-
-    def spec(tensor: tf.Tensor) -> tf.TensorSpec:
-        shape = list(tensor.shape)
-        if len(shape) >= 4:
-            shape[-3:-1] = None, None
-        return tf.TensorSpec(shape, tensor.dtype)
-
-    return tf.nest.map_structure(spec, tensors)
 
 
 def _choose(condition: tf.Tensor, yes: Any, no: Any) -> Any:

@@ -54,6 +54,67 @@ def number(step: Step) -> int:
     return step.total if step.last else step.iteration - 1
 
 
+class Bar:
+    """How far a work is: one line redrawn in place on a terminal, plain lines elsewhere.
+
+    Args:
+        stream: where to; standard output by default.
+        window: how many of the last times tell the pace; None for all.
+    """
+
+    def __init__(self, stream: TextIO | None = None, window: int | None = None) -> None:
+        self.stream = stream or sys.stdout
+        self.live = self.stream.isatty()
+        self.begun = time.monotonic()
+        self.now = self.begun
+        self.recent: deque[tuple[float, float]] = deque([(self.begun, 0.0)], maxlen=window)
+
+    def advance(self, share: float) -> None:
+        """So much of the work is done now, 0-1."""
+        self.now = time.monotonic()
+        self.recent.append((self.now, share))
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds until the last advance."""
+        return self.now - self.begun
+
+    @property
+    def remaining(self) -> float:
+        """Seconds to go, at the recent pace; 0 where there is none yet."""
+        (then, before), (now, share) = self.recent[0], self.recent[-1]
+        return (1 - share) * (now - then) / (share - before) if share > before else 0.0
+
+    def draw(self, before: str, after: str) -> None:
+        """On a terminal, show the bar between two texts; elsewhere nothing."""
+        if not self.live:
+            return
+        width = 24
+        full = int(width * self.recent[-1][1])
+        text = f"{before} {'█' * full}{'░' * (width - full)} {hms(self.remaining)} left · {after}"
+        room = shutil.get_terminal_size().columns - 1
+        self._write(f"\r\033[K{text[:room]}")
+
+    def line(self, text: str) -> None:
+        """A line that stays."""
+        self._write(f"\r\033[K{text}\n" if self.live else f"{text}\n")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.live:
+            self._write("\r\033[K")
+
+    def _write(self, text: str) -> None:
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:
+            # Whoever read has gone (`| head`), but the picture is still wanted; what is written
+            # from now on, at exit too, goes nowhere.
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
+
+
 class Terminal:
     """A bar on a terminal, plain lines elsewhere; the losses at the iterations asked for.
 
@@ -65,67 +126,38 @@ class Terminal:
     """
 
     def __init__(self, period: int | None, total: int, stream: TextIO | None = None) -> None:
-        self.stream = stream or sys.stdout
-        self.live = self.stream.isatty()
+        self.bar = Bar(stream, window=11)
         self.prints = every(period, total) | ({0} if period else frozenset())
         self.stops: Collection[int] = self.prints
-        self.begun = time.monotonic()
-        self.recent: deque[tuple[float, float]] = deque([(self.begun, 0.0)], maxlen=11)
-        self.lined = self.begun
+        self.lined = self.bar.begun
 
     def __call__(self, step: Step) -> None:
-        now = time.monotonic()
-        self.recent.append((now, step.share))
+        self.bar.advance(step.share)
+        terms = step.terms
         if step.iteration in self.prints or step.last:
             if step.iteration:
-                self._line(self._iteration(step, now))
-            for name, value in step.terms._asdict().items():
-                self._line(f"{name + ' loss:':>13s} {value:g}")
-            self.lined = now
-        elif self.live:
-            self._bar(step, now)
-        elif now - self.lined >= 10:
-            self._line(f"{self._iteration(step, now)} total loss: {step.terms.total:g}")
-            self.lined = now
+                self.bar.line(self._iteration(step))
+            for name, value in terms._asdict().items():
+                self.bar.line(f"{name + ' loss:':>13s} {value:g}")
+            self.lined = self.bar.now
+        elif self.bar.live:
+            self.bar.draw(
+                f"{step.iteration:5d}/{step.total}",
+                f"loss {terms.total:.3g} (content {terms.content:.2g}, style {terms.style:.2g}, "
+                f"tv {terms.tv:.2g})",
+            )
+        elif self.bar.now - self.lined >= 10:
+            self.bar.line(f"{self._iteration(step)} total loss: {terms.total:g}")
+            self.lined = self.bar.now
 
     def close(self) -> None:
-        if self.live:
-            self._write("\r\033[K")
+        self.bar.close()
 
-    def _remaining(self) -> float:
-        (then, before), (now, share) = self.recent[0], self.recent[-1]
-        return (1 - share) * (now - then) / (share - before) if share > before else 0.0
-
-    def _iteration(self, step: Step, now: float) -> str:
+    def _iteration(self, step: Step) -> str:
         return (
-            f"Iteration {step.iteration:4d}/{step.total:4d} ({hms(now - self.begun)} elapsed, "
-            f"{hms(self._remaining())} remaining)"
+            f"Iteration {step.iteration:4d}/{step.total:4d} ({hms(self.bar.elapsed)} elapsed, "
+            f"{hms(self.bar.remaining)} remaining)"
         )
-
-    def _bar(self, step: Step, now: float) -> None:
-        width = 24
-        full = int(width * step.share)
-        terms = step.terms
-        text = (
-            f"{step.iteration:5d}/{step.total} {'█' * full}{'░' * (width - full)} "
-            f"{hms(self._remaining())} left · loss {terms.total:.3g} "
-            f"(content {terms.content:.2g}, style {terms.style:.2g}, tv {terms.tv:.2g})"
-        )
-        room = shutil.get_terminal_size().columns - 1
-        self._write(f"\r\033[K{text[:room]}")
-
-    def _line(self, text: str) -> None:
-        self._write(f"\r\033[K{text}\n" if self.live else f"{text}\n")
-
-    def _write(self, text: str) -> None:
-        try:
-            self.stream.write(text)
-            self.stream.flush()
-        except BrokenPipeError:
-            # Whoever read has gone (`| head`), but the picture is still wanted; what is written
-            # from now on, at exit too, goes nowhere.
-            with contextlib.suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
 
 class Advice:

@@ -37,6 +37,18 @@ def test_adam_follows_the_paper() -> None:
         assert state.pixels.numpy() == pytest.approx(x, abs=1e-4)
 
 
+def test_the_first_step_is_the_learning_rate_to_the_last_digit() -> None:
+    """Bias correction and decay cancel there: to a few units in the last place.
+
+    The 2017 program's did, and its descent is followed only by who steps as far.
+    """
+    evaluate = quadratic(tf.constant([1e3, 3e4, 70.0]))
+    optimizer = make(Schedule(optimizer="adam"))
+    state = optimizer.start(evaluate, tf.constant([1.0, -1.0, 1.0]))
+    moved = optimizer.step(evaluate, state).pixels - state.pixels
+    assert moved.numpy() == pytest.approx(np.array([-10.0, 10, -10]), rel=6e-7)
+
+
 def test_the_loss_of_a_state_is_that_of_its_picture() -> None:
     evaluate = quadratic(tf.constant([1.0, 3.0]))
     optimizer = Adam(0.1, 0.9, 0.999, 1e-8)

@@ -18,15 +18,15 @@ HOUSE = ROOT / "neural_style_tf"
 # From the ground up; a module may import those of lower floors. `files` stands beside the
 # numerics: they may not import it.
 FLOORS = (
-    ("errors",),
+    ("errors", "traced"),
     ("decoding",),
     ("settings",),
     ("objective", "schedule"),
-    ("pixels", "files", "memory"),
+    ("pixels", "files", "memory", "figures.plan", "figures.texts", "figures.sheet"),
     ("styles",),
     ("style_files",),
-    ("losses",),
-    ("tiles",),
+    ("losses", "figures.page"),
+    ("tiles", "figures.measures"),
     ("adam", "lbfgs"),
     ("optimizers",),
     ("loop",),
@@ -35,12 +35,24 @@ FLOORS = (
     ("commands.job", "commands.weights"),
     ("commands.fitting", "commands.styles"),
     ("commands.runs",),
+    ("commands.cells",),
     ("commands.stylize", "commands.figures"),
     ("commands.reconstruct",),
     ("__main__",),
 )
 FLOOR = {module: height for height, modules in enumerate(FLOORS) for module in modules}
-NUMERICS = ("pixels", "styles", "losses", "tiles", "adam", "lbfgs", "optimizers", "loop")
+NUMERICS = (
+    "figures/measures",
+    "pixels",
+    "styles",
+    "losses",
+    "tiles",
+    "adam",
+    "lbfgs",
+    "optimizers",
+    "loop",
+    "traced",
+)
 
 
 def modules() -> list[tuple[str, Path]]:

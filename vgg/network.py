@@ -123,6 +123,22 @@ def reach(weights: Weights, layers: Iterable[str]) -> tuple[dict[str, int], dict
     return strides, channels, -(-margin // deepest) * deepest
 
 
+def operations(weights: Weights, layers: Iterable[str]) -> float:
+    """Multiplications for each pixel of the convolutions, as deep as `layers` need."""
+    wanted = set(layers)
+    total, stride = 0.0, 1
+    for name in weights.layers:
+        if not wanted:
+            break
+        wanted.discard(name)
+        if name.startswith("conv"):
+            *kernels, _ = weights.convolutions[name]
+            total += sum(kernel.size for kernel in kernels) / stride**2
+        elif name.startswith("pool"):
+            stride *= 2
+    return total
+
+
 def footprint(weights: Weights, layers: Iterable[str], precision: str = "float32") -> float:
     """Bytes for each pixel that it takes to differentiate the network, as deep as `layers` need.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from absl.flags import argparse_flags
@@ -36,11 +36,13 @@ class Parser(argparse_flags.ArgumentParser):
         return options
 
 
-def add_fields(parser: argparse._ArgumentGroup, of: type) -> None:
-    """One flag for each field of a dataclass that was made with `settings.option`."""
+def add_fields(
+    parser: argparse._ActionsContainer, of: type, only: Collection[str] | None = None
+) -> None:
+    """One flag for each field of a dataclass that was made with `settings.option`, or for some."""
     for field in dataclasses.fields(of):
         metadata = field.metadata
-        if "help" not in metadata:
+        if "help" not in metadata or (only is not None and field.name not in only):
             continue
         flag = f"--{metadata.get('flag', field.name).replace('_', '-')}"
         if kind(field) is bool:

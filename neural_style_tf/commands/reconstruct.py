@@ -9,7 +9,6 @@ import argparse
 import dataclasses
 
 from neural_style_tf.commands import stylize
-from neural_style_tf.commands.options import add_fields
 from neural_style_tf.errors import OptionError
 from neural_style_tf.objective import Objective
 
@@ -71,7 +70,9 @@ def run(options: argparse.Namespace) -> int:
     given, other = ("content", "style") if options.content else ("style", "content")
     if getattr(options, f"{other}_layers"):
         flag = {"style": "--style-layers", "content": "--content-layer"}[other]
-        raise OptionError(f"{flag}: there is no {other} to reconstruct; give --{given}-layers, or --{other}s")
+        raise OptionError(
+            f"{flag}: there is no {other} to reconstruct; give --{given}-layers, or --{other}s"
+        )
     setattr(options, f"{other}_weight", 0.0)
     if options.tv_weight is None:
         options.tv_weight = 0.0

@@ -80,19 +80,16 @@ def save(
     Raises:
         FileError: a disk that refuses.
     """
-    import tensorflow as tf
+    from neural_style_tf.traced import Traced
 
     blend = loss.objective.blend(len(styles))
-    # In a graph, where what is no longer needed is freed; one for all sizes.
-    picture = [tf.TensorSpec((1, None, None, 3), tf.float32)]
-    measure = tf.function(loss.moments, input_signature=picture)
     origin = {
         "network": weights.name,
         "styles": [Path(name).name for name in job.inputs.styles],
         "scales": list(job.style_scales),
         "blend": list(blend),
     }
-    levels = keep(styles, job.style_scales, blend, width, measure)
+    levels = keep(styles, job.style_scales, blend, width, Traced(loss.moments))
     style_files.write_style(path, KeptStyle(levels, _measured(job, weights), origin))
     logging.info("Wrote %s: the style at %d widths up to %d", path, len(levels), width)
 

@@ -1,0 +1,298 @@
+"""The `figures` command: what explains style transfer, shown on any photograph and painting."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+from PIL import Image
+
+from neural_style_tf import __version__, files
+from neural_style_tf.commands import interrupts, tensorflow
+from neural_style_tf.commands.cells import Cells
+from neural_style_tf.commands.job import POOLING, Inputs
+from neural_style_tf.commands.options import add_fields
+from neural_style_tf.errors import FileError, OptionError
+from neural_style_tf.figures import plan, sheet
+from neural_style_tf.figures.page import page
+from neural_style_tf.figures.plan import Cell, Figure, Recipe, Row
+from neural_style_tf.progress import Bar, hms
+from neural_style_tf.schedule import Schedule
+from vgg import fetch
+from vgg.weights import read
+
+SUMMARY = "make the figures that explain style transfer, and a page that shows them"
+
+WIDTH = 256
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of the command."""
+    add_fields(parser, Inputs, ("content",))
+    add = parser.add_argument
+    add(
+        "--style",
+        "--styles",
+        dest="styles",
+        nargs="+",
+        metavar="STYLE",
+        help="the painting; a second one is for the figure that blends two (default there: the "
+        "same at half its size)",
+    )
+    add("--output-dir", type=Path, metavar="DIR", help="folder for the figures; made if need be")
+    add("--width", type=int, default=WIDTH, metavar="WIDTH", help=f"of a cell (default {WIDTH})")
+    add(
+        "--only",
+        type=int,
+        nargs="+",
+        default=[],
+        metavar="N",
+        help=f"these figures, by their numbers, 1 to {plan.COUNT} (default: all)",
+    )
+    add(
+        "--published",
+        type=Path,
+        metavar="DIR",
+        help="folder with the pictures that the 2017 program published (swe02.jpg, …), to be shown "
+        "below ours",
+    )
+    add(
+        "--pooling",
+        choices=POOLING,
+        default="max",
+        help="where a figure does not choose it (default max)",
+    )
+    add_fields(parser, Inputs, ("network", "precision", "memory_limit"))
+    add_fields(parser, Schedule, ("iterations", "seed"))
+    add("--quiet", action="store_true", help="print nothing but warnings and errors")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make the figures; the exit code.
+
+    Raises:
+        NeuralStyleError, WeightsError: whatever is wrong with the input, before any work is done.
+    """
+    logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
+    logging.get_absl_handler().setFormatter(None)
+    inputs = _inputs(options)
+    schedule = Schedule(iterations=options.iterations, seed=options.seed or 0).resolved()
+    location = fetch.find(inputs.network)
+    folder: Path = options.output_dir
+    cells = Cells(folder / "cells", inputs, read(location.path))
+    figures = plan.figures(
+        schedule, cells.size, cells.weights.layers, len(inputs.styles), options.only
+    )
+    recipes = plan.recipes(figures)
+    for recipe in recipes:
+        cells.check(recipe)
+    _make_folder(cells.folder)
+
+    device = tensorflow.start()
+    logging.info(
+        "Network: %s from %s (%s), on %s",
+        *(cells.weights.name, location.path, location.origin, device),
+    )
+    cells.given()
+    todo = [recipe for recipe in recipes if cells.record(recipe) is None]
+    if todo:
+        logging.info("%d pictures to paint, %d are there", len(todo), len(recipes) - len(todo))
+    painting = _Painting(cells, todo, None if options.quiet else Bar())
+    made: list[Figure] = []
+    sizes: dict[str, tuple[int, int]] = {}
+    facts = _facts(cells, schedule)
+    try:
+        for figure in figures:
+            for recipe in plan.recipes([figure]):
+                painting.paint(recipe)
+            sizes[figure.name] = _write(figure, cells, folder, options.published)
+            made.append(figure)
+            html = page(made, facts, sizes)
+            files.write_bytes(folder / "index.html", html.encode(), "page")
+    except KeyboardInterrupt:
+        interrupts.exit_on_next()
+        painting.close()
+        logging.warning(
+            "Interrupted: %d of %d pictures are there, the same command goes on with the others",
+            *(len(recipes) - len(painting.todo), len(recipes)),
+        )
+        return interrupts.EXIT_CODE
+    painting.close()
+    logging.info("Wrote %s: the figures, to be opened in a browser", folder / "index.html")
+    return 0
+
+
+def _inputs(options: argparse.Namespace) -> Inputs:
+    """What all runs have in common.
+
+    Raises:
+        OptionError: flags that cannot be meant.
+    """
+    for flag, given in (
+        ("--content", options.content),
+        ("--style", options.styles),
+        ("--output-dir", options.output_dir),
+    ):
+        if not given:
+            raise OptionError(f"{flag} is missing; see `neural-style-tf figures --help`")
+    if len(options.styles) > 2:
+        raise OptionError(f"--style: expected one or two paintings, got {len(options.styles)}")
+    for number in options.only:
+        if not 1 <= number <= plan.COUNT:
+            raise OptionError(f"--only: expected numbers from 1 to {plan.COUNT}, got {number}")
+    if options.published and not options.published.is_dir():
+        raise OptionError(f"--published: expected a folder, got {options.published}")
+    return Inputs(
+        content=options.content,
+        styles=options.styles,
+        width=options.width,
+        network=options.network or "auto",
+        pooling=options.pooling,
+        precision=options.precision or "auto",
+        memory_limit=options.memory_limit,
+    )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FileError(
+            f"cannot make the folder {folder}: {error.strerror}; name another --output-dir"
+        ) from error
+    files.check_target(folder / "default.png", overwrite=True)
+    files.check_target(folder.parent / "index.html", overwrite=True, kind="page")
+
+
+class _Painting:
+    """The runs that are still to be done, and how far they are together."""
+
+    def __init__(self, cells: Cells, todo: list[Recipe], bar: Bar | None) -> None:
+        self.cells, self.bar = cells, bar
+        self.todo = {recipe.name: cells.work(recipe) for recipe in todo}
+        self.count = len(todo)
+        self.work, self.done = sum(self.todo.values()), 0.0
+
+    def paint(self, recipe: Recipe) -> None:
+        """Paint it, unless it is there."""
+        if recipe.name not in self.todo:
+            return
+        number = self.count - len(self.todo) + 1
+        own = self.todo[recipe.name]
+
+        def watch(share: float) -> None:
+            if self.bar:
+                self.bar.advance((self.done + share * own) / self.work)
+                self.bar.draw(f"{number:3d}/{self.count}", recipe.name)
+
+        record = self.cells.paint(recipe, watch)
+        del self.todo[recipe.name]
+        self.done += own
+        if self.bar:
+            self.bar.advance(self.done / self.work)
+            if not self.bar.live:
+                self.bar.line(
+                    f"{number}/{self.count} {recipe.name}: loss {record['loss']:.4g} "
+                    f"({hms(self.bar.elapsed)} elapsed, {hms(self.bar.remaining)} remaining)"
+                )
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar:
+            self.bar.close()
+
+
+def _write(figure: Figure, cells: Cells, folder: Path, published: Path | None) -> tuple[int, int]:
+    """Write a figure's sheet and what is in it; the sheet's width and height."""
+    rows = []
+    for row in figure.rows:
+        rows.append(sheet.Row(row.label, [_picture(cell, cells) for cell in row.cells]))
+        theirs = _published(row, published)
+        if any(theirs):
+            rows.append(sheet.Row("the same as the 2017 program published it", theirs))
+    drawn = sheet.draw(f"{figure.number}. {figure.title}", rows)
+    contents = {
+        "figure": figure.number,
+        "title": figure.title,
+        "rows": [
+            {"label": row.label, "cells": [_described(cell, cells) for cell in row.cells]}
+            for row in figure.rows
+        ],
+    }
+    files.write(folder / f"{figure.name}.png", drawn)
+    data = json.dumps(contents, indent=1, allow_nan=False).encode()
+    files.write_bytes(folder / f"{figure.name}.json", data, "figure")
+    height, width, _ = drawn.shape
+    return width, height
+
+
+def _picture(cell: Cell, cells: Cells) -> sheet.Picture:
+    """A cell as it stands on the sheet."""
+    pixels = _read(_file(cell, cells))
+    if cell.detail:
+        height, width, _ = pixels.shape
+        top, left = height * 3 // 8, width * 3 // 8
+        part = Image.fromarray(pixels).crop((left, top, left + width // 4, top + height // 4))
+        pixels = np.asarray(part.resize((width, height), Image.Resampling.NEAREST))
+    lines = [cell.label]
+    record = cells.record(cell.source) if isinstance(cell.source, Recipe) else None
+    if record and "psnr" in record:
+        (layer,) = record["settings"]["objective"]["content_layers"]
+        lines.append(f"{record['psnr']:.1f} dB, error {_percent(record['feature_errors'][layer])}")
+    elif record and "gram_errors" in record:
+        lines.append(f"error {_percent(record['gram_errors']['total'])}")
+    return sheet.Picture(pixels, tuple(lines))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %"
+
+
+def _published(row: Row, folder: Path | None) -> list[sheet.Picture | None]:
+    """The 2017 program's own pictures of a row, where there are any."""
+    found: list[sheet.Picture | None] = []
+    for cell in row.cells:
+        paths = folder.glob(f"{cell.published}.*") if folder and cell.published else iter(())
+        path = next((p for p in sorted(paths) if p.suffix.lower() in files.FORMATS), None)
+        found.append(sheet.Picture(_read(path), (path.stem,)) if path else None)
+    return found
+
+
+def _described(cell: Cell, cells: Cells) -> dict[str, Any]:
+    """A cell as it stands in the figure's JSON."""
+    described = {
+        "label": cell.label,
+        "file": _file(cell, cells).relative_to(cells.folder.parent).as_posix(),
+    }
+    if not isinstance(cell.source, Recipe):
+        return described
+    return {**described, "detail": cell.detail, "run": cells.record(cell.source)}
+
+
+def _file(cell: Cell, cells: Cells) -> Path:
+    source = cell.source
+    if isinstance(source, Recipe):
+        return cells.path(source.name, cell.iteration)
+    return cells.path(source)
+
+
+def _read(path: Path) -> sheet.Array:
+    return np.rint(files.read(path).pixels[0]).astype(np.uint8)
+
+
+def _facts(cells: Cells, schedule: Schedule) -> dict[str, str]:
+    """What the figures were made from, in words."""
+    inputs = cells.inputs
+    height, width = cells.size
+    return {
+        "photograph 照片": Path(inputs.content or "").name,
+        "painting 画作": ", ".join(Path(path).name for path in inputs.styles),
+        "network 网络": cells.weights.name,
+        "size 尺寸": f"{width} × {height}",
+        "iterations 迭代次数": f"{schedule.iterations}",
+        "program 程序": f"neural-style-tf {__version__}",
+    }

@@ -1,0 +1,208 @@
+"""The figures as their user makes them: whole, again, interrupted, and refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neural_style_tf import files
+from tests import tiny
+from tests.commandline import error, pixels, run
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--network", "tiny.mat", "--width", "32", "--iterations", "2", "--output-dir", "out"]
+FIGURES = ["figures", "--content", "content.png", "--style", "a.png", *SMALL]
+NAMES = (
+    *("1-reconstructions", "2-grid", "3-pooling", "4-denoising", "5-start", "6-addition"),
+    *("7-tweaks", "8-blend"),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, network_file: Path) -> Path:
+    """A folder in which all figures have been made of two paintings, beside published ones."""
+    folder = tmp_path_factory.mktemp("figures")
+    shutil.copy(network_file, folder / "tiny.mat")
+    for name, seed in (("content", 1), ("a", 2), ("b", 3)):
+        Image.fromarray(tiny.picture(48, 64, seed)).save(folder / f"{name}.png")
+    (folder / "published").mkdir()
+    Image.new("RGB", (40, 30), (255, 0, 255)).save(folder / "published" / "swe02.png")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert run(*FIGURES, "--style", "a.png", "b.png", "--published", "published") == 0
+    return folder
+
+
+@pytest.fixture
+def again(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, as the current one."""
+    shutil.copytree(finished, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"
+
+
+def figure(folder: Path, name: str) -> list[dict[str, Any]]:
+    """The cells that a figure's JSON describes."""
+    contents = json.loads((folder / "out" / f"{name}.json").read_text())
+    return [cell for row in contents["rows"] for cell in row["cells"]]
+
+
+def test_every_figure_has_a_sheet_cells_and_settings(finished: Path) -> None:
+    page = (finished / "out" / "index.html").read_text()
+    for name in NAMES:
+        with Image.open(finished / "out" / f"{name}.png") as drawn:
+            assert f'src="{name}.png"' in page
+            assert f'width="{drawn.width}" height="{drawn.height}"' in page
+        for cell in figure(finished, name):
+            assert files.read(finished / "out" / cell["file"]).pixels.shape[2] in (16, 32)
+            if "run" in cell:
+                assert np.isfinite(cell["run"]["loss"])
+                assert cell["run"]["settings"]["schedule"]["iterations"]
+    assert not list((finished / "out").rglob("*.tmp"))
+
+
+def test_reconstructions_are_judged(finished: Path) -> None:
+    first, *rest = figure(finished, "1-reconstructions")
+    assert "run" not in first
+    judged = [cell["run"] for cell in rest if "run" in cell]
+    for cell in judged[:5]:
+        assert set(cell["feature_errors"]) == {f"relu{block}_2" for block in range(1, 6)}
+        assert 5 < cell["psnr"] < 60
+    assert [len(cell["gram_errors"]) for cell in judged[5:]] == [2, 3, 4, 5, 6]
+    # Two iterations from noise: on the way, and no further.
+    assert 0 < judged[0]["feature_errors"]["relu1_2"] < 1
+
+
+def test_published_pictures_stand_below_ours(finished: Path) -> None:
+    sheet = pixels(str(finished / "out" / "7-tweaks.png"))
+    assert (sheet == (255, 0, 255)).all(-1).sum() > 500
+    assert not (pixels(str(finished / "out" / "3-pooling.png")) == (255, 0, 255)).all(-1).any()
+
+
+def test_a_cell_is_what_stylize_makes_of_its_settings(again: Path) -> None:
+    cell = "out/cells/style-layer-weight-exp-0.2.png"
+    assert run("--config", cell, "--output", "same.png") == 0
+    assert np.abs(pixels(cell) - pixels("same.png")).max() <= 1
+
+
+def test_the_sum_is_half_of_each(finished: Path) -> None:
+    cells = finished / "out" / "cells"
+    content, style, both = (
+        pixels(str(cells / f"{name}.png")) for name in ("content", "style", "sum")
+    )
+    assert np.abs((content + style) / 2 - both).max() <= 1
+
+
+def times(pattern: str = "*.png") -> dict[str, int]:
+    """When each cell that is painted was written."""
+    return {
+        path.name: path.stat().st_mtime_ns
+        for path in Path("out/cells").glob(pattern)
+        if path.stem not in ("content", "style", "other-style", "sum")
+    }
+
+
+TWO = [*FIGURES, "--style", "a.png", "b.png"]
+
+
+def test_finished_cells_are_not_painted_again(again: Path) -> None:
+    before = times()
+    Path("out/cells/tv-0.png").unlink()
+    Path("out/cells/blend-1.json").unlink()
+    Path("out/cells/noise.json").write_text("{")
+    Path("out/4-denoising.png").unlink()
+    os.rename("content.png", "moved.png")  # the same picture by another name is the same
+    assert run(*TWO, "--content", "moved.png") == 0
+    changed = {name for name, then in times().items() if before.get(name) != then}
+    assert changed == {"tv-0.png", "blend-1.png", "noise.png", "noise-0001.png"}
+    assert Path("out/4-denoising.png").exists()
+
+
+def test_what_was_made_of_something_else_is_painted_again(again: Path) -> None:
+    before = times()
+    shutil.copy("a.png", "b.png")
+    assert run(*TWO, "--only", "8", "3") == 0
+    changed = {name for name, then in times().items() if before[name] != then}
+    assert changed == {f"blend-{share}.png" for share in ("0.25", "0.5", "0.75", "1")}
+    page = Path("out/index.html").read_text()
+    assert "8-blend.png" in page
+    assert "2-grid.png" not in page, "only those that were asked for are of these pictures"
+    before = times()
+    assert run(*TWO, "--only", "4", "--seed", "1") == 0
+    changed = {name for name, then in times().items() if before[name] != then}
+    assert changed == {"default.png", "default-0001.png", "tv-0.png", "tv-10x.png"}
+
+
+def test_an_interrupted_command_goes_on_where_it_was(folder: Path) -> None:
+    command = [sys.executable, "-m", "neural_style_tf", *FIGURES, "--only", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    program = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    cells = folder / "out" / "cells"
+    end = time.monotonic() + 120
+    while not len(list(cells.glob("grid-*.json"))) >= 2:
+        assert time.monotonic() < end
+        assert program.poll() is None
+        time.sleep(0.05)
+    program.send_signal(signal.SIGINT)
+    out, err = program.communicate(timeout=60)
+    assert program.returncode == 130, err
+    assert "the same command goes on" in err
+    assert "Traceback" not in err + out
+    done = {path.name: path.stat().st_mtime_ns for path in cells.glob("grid-*.json")}
+    assert 2 <= len(done) < 20
+    assert not list(cells.glob("*.tmp"))
+    assert run(*FIGURES, "--only", "2") == 0
+    now = {path.name: path.stat().st_mtime_ns for path in cells.glob("grid-*.json")}
+    assert len(now) == 20
+    assert all(now[name] == then for name, then in done.items())
+
+
+def test_quiet_is_quiet_and_lines_tell_how_far_it_is(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*FIGURES, "--only", "6") == 0
+    out, err = capfd.readouterr()
+    assert out.startswith("1/1 default: loss ")
+    assert "remaining" in out
+    assert "1 pictures to paint, 0 are there" in err
+    assert "retracing" not in err
+    Path("out/cells/default.png").unlink()
+    assert run(*FIGURES, "--only", "6", "--quiet") == 0
+    assert capfd.readouterr() == ("", "")
+
+
+REFUSED = (
+    (["figures"], "--content is missing"),
+    (["figures", "--content", "content.png", *SMALL], "--style is missing"),
+    (["figures", "--content", "content.png", "--style", "a.png"], "--output-dir is missing"),
+    ([*FIGURES, "--style", "a.png", "b.png", "a.png"], "expected one or two paintings, got 3"),
+    ([*FIGURES, "--only", "9"], "--only: expected numbers from 1 to 8, got 9"),
+    ([*FIGURES, "--published", "nowhere"], "--published: expected a folder, got nowhere"),
+    ([*FIGURES, "--content", "contents.png"], "did you mean content.png?"),
+    ([*FIGURES, "--style", "missing.png"], "missing.png"),
+    ([*FIGURES, "--width", "8"], "--width: expected 16 to"),
+    ([*FIGURES, "--iterations", "0"], "iterations: expected a whole number, 1 or more, got 0"),
+    ([*FIGURES, "--output-dir", "a.png"], "cannot make the folder a.png"),
+    ([*FIGURES, "--network", "content.png"], "content.png"),
+    ([*FIGURES, "--outputdir", "x"], "did you mean --output-dir?"),
+)
+
+
+@pytest.mark.parametrize(("words", "message"), REFUSED)
+def test_what_cannot_be_meant(
+    folder: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert message in error(capsys, *words)
