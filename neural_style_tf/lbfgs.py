@@ -120,30 +120,38 @@ class LBFGS:
         given_up = search.trials >= _TRIALS
         flat = slope >= _FLATTENED * search.slope
 
-        def take() -> LBFGSState:
+        taken = enough & (flat | given_up)
+
+        def take() -> tuple[tf.Tensor, Terms, tf.Tensor, History]:
             history = _remember(state.history, trial - state.pixels, gradient - state.gradient)
-            return LBFGSState(trial, terms, gradient, history, self._search(gradient, history))
+            return trial, terms, gradient, history
 
-        def retry() -> LBFGSState:
-            return state._replace(search=_next(state, terms.total, enough))
+        def stay() -> tuple[tf.Tensor, Terms, tf.Tensor, History]:
+            # Where not even a short step along this direction helps, the history misleads.
+            old = state.history
+            rho = tuple(tf.where(given_up, tf.zeros_like(each), each) for each in old.rho)
+            return state.pixels, state.terms, state.gradient, old._replace(rho=rho)
 
-        def restart() -> LBFGSState:
-            # Not even a short step along this direction helps: the history misleads.
-            history = state.history._replace(rho=tuple(map(tf.zeros_like, state.history.rho)))
-            search = self._search(state.gradient, history)
-            return state._replace(
-                history=history, search=search._replace(length=search.length * 1e-3)
-            )
+        pixels, terms_there, gradient_there, history = tf.cond(taken, take, stay)
 
-        return tf.case([(enough & (flat | given_up), take), (given_up, restart)], default=retry)
+        def turn() -> Search:
+            search = self._search(gradient_there, history)
+            return search._replace(length=tf.where(taken, search.length, search.length * 1e-3))
+
+        search = tf.cond(taken | given_up, turn, lambda: _next(state, terms.total, enough))
+        return LBFGSState(pixels, terms_there, gradient_there, history, search)
 
     def _search(self, gradient: tf.Tensor, history: History) -> Search:
         def steepest() -> tf.Tensor:
             down = -self.metric(gradient)
             return down * (self.first_step / tf.maximum(_rms(down), 1e-30))
 
-        known = tf.reduce_max(history.rho) > 0
-        newton = tf.cond(known, lambda: -self._solve(gradient, history), steepest)
+        # Each branch stands here once: the graph of a step is what a run waits for at its start.
+        newton = tf.cond(
+            tf.reduce_max(history.rho) > 0,
+            lambda: -self._solve(gradient, history),
+            lambda: tf.zeros_like(gradient),
+        )
         direction = tf.cond(_dot(gradient, newton) < 0, lambda: newton, steepest)
         one = tf.ones((), gradient.dtype)
         return Search(

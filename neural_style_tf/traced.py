@@ -27,7 +27,10 @@ class Traced:
     def __call__(self, *args: Any) -> Any:
         if self.graph is None:
             self.graph = tf.function(
-                self.function, input_signature=_any_size(args), jit_compile=self.jit_compile
+                self.function,
+                input_signature=_any_size(args),
+                autograph=False,  # nothing here needs it, and it doubles the time to trace
+                jit_compile=self.jit_compile,
             ).get_concrete_function()
         return self.graph(*args)
 

@@ -201,9 +201,7 @@ def test_errors_of_reconstructions(
         {k: reference.gram(np.float64(v)[0]) for k, v in some(x).items()}
         for x in (end, painting, start)
     )
-    losses = {
-        layer: [np.square(x[layer] - a[layer]).mean() for x in (g, b)] for layer in layers
-    }
+    losses = {layer: [np.square(x[layer] - a[layer]).mean() for x in (g, b)] for layer in layers}
     for layer in layers:
         assert errors[layer] == pytest.approx(losses[layer][0] / losses[layer][1], rel=1e-3)
     ends, starts = np.sum(list(losses.values()), axis=0)

@@ -120,7 +120,14 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["--version"], ["weights", "--help"], ["--content", "missing.jpg"]]
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["weights", "--help"],
+        ["figures", "--help"],
+        ["--content", "missing.jpg"],
+    ],
 )
 def test_tensorflow_waits_until_work_starts(words: list[str]) -> None:
     """Help and errors answer at once: TensorFlow, Keras and SciPy take seconds to import."""

@@ -99,8 +99,7 @@ def run(options: argparse.Namespace) -> int:
     )
     cells.given()
     todo = [recipe for recipe in recipes if cells.record(recipe) is None]
-    if todo:
-        logging.info("%d pictures to paint, %d are there", len(todo), len(recipes) - len(todo))
+    logging.info("Pictures to paint: %d, there already: %d", len(todo), len(recipes) - len(todo))
     painting = _Painting(cells, todo, None if options.quiet else Bar())
     made: list[Figure] = []
     sizes: dict[str, tuple[int, int]] = {}
