@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Set up once in .venv, then: no arguments, stylize the example; `test`, run the tests; anything
-# else goes to the program (`./run.sh --help`).
+# Set up once in .venv, then: no arguments, stylize the example; `blog`, make the figures of it, into
+# the folder blog; `test`, run the tests; anything else goes to the program (`./run.sh --help`).
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -34,6 +34,13 @@ case ${1-} in
         shift
         cd "$here"
         exec "$venv/bin/python" -m pytest "$@"
+        ;;
+    blog)
+        set_up
+        shift
+        # What is named again behind these wins.
+        exec "$venv/bin/python" -m neural_style_tf figures --content "$here/examples/content.jpg" \
+            --style "$here/examples/style.jpg" "$here/examples/style2.jpg" --output-dir blog "$@"
         ;;
     *)
         set_up

@@ -1,13 +1,14 @@
-"""Make the example pictures: a photograph that may be shared, and a painting of our own.
+"""Make the example pictures: a photograph that may be shared, and two paintings of our own.
 
-    python examples/make.py                     # writes content.jpg and style.jpg beside this file
+    python examples/make.py                     # content.jpg, style.jpg, style2.jpg, beside this
     python examples/make.py --sheet a.png b.png  # the README's picture, from them and results
 
 The photograph is `coffee` of scikit-image (pip install scikit-image), which its photographer,
 Rachel Michetti, gave to the public domain (CC0). The painting is painted here, stroke by stroke: a
 night sky over hills, from thick strokes to thin ones, each following the swirls of the sky or the
 lie of the land (after Haeberli 1990, "Paint by numbers", and Hertzmann 1998, "Painterly rendering
-with curved brush strokes of multiple sizes").
+with curved brush strokes of multiple sizes"). The second is colored discs among facets, flat and
+hard where the first is soft, on a canvas whose grain shows.
 """
 
 from __future__ import annotations
@@ -155,6 +156,40 @@ def paint(seed: int = 7) -> Image.Image:
     return small.filter(ImageFilter.UnsharpMask(1.2, 60, 2))
 
 
+def discs(seed: int = 3) -> Image.Image:
+    """The second painting, 720×560, RGB."""
+    rng = np.random.default_rng(seed)
+    palette = np.array(
+        [(214, 58, 38), (240, 148, 32), (250, 206, 92), (36, 110, 96), (28, 58, 110),
+         (112, 36, 84), (238, 226, 200), (30, 30, 38), (92, 160, 180)], float,
+    )  # fmt: skip
+    y, x = np.mgrid[0 : HEIGHT * SCALE, 0 : WIDTH * SCALE] / (HEIGHT * SCALE)
+    spots = rng.uniform((0, 0), (1, WIDTH / HEIGHT), (70, 2))
+    facet = np.argmin([(y - a) ** 2 + (x - b) ** 2 for a, b in spots], axis=0)
+    tones = palette[rng.integers(0, len(palette), len(spots))]
+    slopes = rng.normal(0, 1, (len(spots), 2))
+    lit = slopes[facet, 0] * (y - spots[facet, 0]) + slopes[facet, 1] * (x - spots[facet, 1])
+    canvas = tones[facet] * (0.82 + 1.2 * lit[..., None])
+    for _ in range(13):
+        center, radius = rng.uniform((0, 0), (1, WIDTH / HEIGHT)), rng.uniform(0.09, 0.27)
+        away = np.hypot(y - center[0], x - center[1]) / radius
+        turn = np.arctan2(y - center[0], x - center[1]) + rng.uniform(0, 2 * np.pi)
+        rings, sectors = rng.integers(3, 7), rng.choice([2, 4, 4, 6])
+        ring = np.minimum((away * rings).astype(int), rings - 1)
+        sector = ((turn % (2 * np.pi)) / (2 * np.pi) * sectors).astype(int) % sectors
+        colors = palette[rng.integers(0, len(palette), (rings, sectors))]
+        shade = 0.9 + 0.2 * ((away * rings) % 1)  # each ring a little lighter outwards
+        canvas = np.where((away < 1)[..., None], colors[ring, sector] * shade[..., None], canvas)
+        outline = (np.abs(away - 1) * radius < 0.004)[..., None]
+        canvas = np.where(outline, palette[7], canvas)
+    grain = np.zeros(y.shape)
+    for down, across in ((1, 8), (8, 1), (2, 2)):  # weft, warp, size
+        knots = rng.normal(0, 1, (y.shape[0] // down, y.shape[1] // across))
+        grain += np.kron(knots, np.ones((down, across)))
+    levels = np.clip(canvas + 7 * grain[..., None], 0, 255).astype(np.uint8)
+    return Image.fromarray(levels).resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+
+
 def photograph() -> Image.Image:
     """scikit-image's `coffee`, 600×400, CC0."""
     from skimage import data
@@ -189,6 +224,7 @@ def main() -> None:
         sheet([Image.open(path) for path in paths]).save(docs / "example.jpg", quality=90)
         return
     paint().save(folder / "style.jpg", quality=90)
+    discs().save(folder / "style2.jpg", quality=85)
     photograph().save(folder / "content.jpg", quality=90)
 
 

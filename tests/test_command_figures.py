@@ -122,7 +122,7 @@ def test_finished_cells_are_not_painted_again(again: Path) -> None:
     Path("out/cells/blend-1.json").unlink()
     Path("out/cells/noise.json").write_text("{")
     Path("out/4-denoising.png").unlink()
-    os.rename("content.png", "moved.png")  # the same picture by another name is the same
+    Path("content.png").rename("moved.png")  # the same picture by another name is the same
     assert run(*TWO, *SOME, "--content", "moved.png") == 0
     changed = {name for name, then in times().items() if before.get(name) != then}
     assert changed == {"tv-0.png", "blend-1.png", "noise.png", "noise-0001.png"}
@@ -211,7 +211,8 @@ REFUSED = (
     ([*FIGURES, "--style", "missing.png"], "missing.png"),
     ([*FIGURES, "--width", "8"], "--width: expected 16 to"),
     ([*FIGURES, "--iterations", "0"], "iterations: expected a whole number, 1 or more, got 0"),
-    ([*FIGURES, "--output-dir", "a.png"], "cannot make the folder a.png"),
+    ([*FIGURES, "--only", "4", "--output-dir", "a.png"], "cannot make the folder a.png"),
+    (FIGURES, "a.png would be 16×11 pixels: expected at least 16×16"),
     ([*FIGURES, "--network", "content.png"], "content.png"),
     ([*FIGURES, "--outputdir", "x"], "did you mean --output-dir?"),
 )

@@ -280,6 +280,11 @@ def check_sizes(job: Job, content: files.Picture, styles: Sequence[object]) -> N
     for path, style, scale in zip(inputs.styles, styles, job.style_scales, strict=True):
         if not isinstance(style, files.Picture):
             continue  # a kept style has any size
-        check(path, style, scale * width, "a picture of another shape or another --style-scales")
+        check(
+            path,
+            style,
+            scale * width,
+            "another picture, another --style-scales or a larger --width",
+        )
     height = content.pixels.shape[1] / content.pixels.shape[2] * width
     job.schedule.sizes(int(height), width)
