@@ -158,8 +158,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--width", type=int, help="default: the content's own")
     parser.add_argument(
         "--learning-rate",
-        default=peer.LEARNING_RATE,
-        help="default %(default)s; with the programs' own 10 rounding alone goes beyond",
+        default="10",
+        help="default %(default)s, the programs' own",
     )
     parser.add_argument("--iterations", type=int, default=20, help="default 20")
     parser.add_argument("--json", type=Path, help="also write the table here")

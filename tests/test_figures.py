@@ -197,7 +197,7 @@ def test_errors_of_reconstructions(
 
     errors = gram_errors(some, end, painting, start)
     gs, targets, begun = (
-        {k: reference.gram(np.float64(v)[0]) for k, v in some(x).items()}
+        {k: reference.gram(np.asarray(v, np.float64)[0]) for k, v in some(x).items()}
         for x in (end, painting, start)
     )
     losses = {
