@@ -30,9 +30,9 @@ OUTPUT = "output.png"
 NETWORK = "tiny-2018.mat"
 NETWORK_2014 = "tiny-2014.mat"
 
-# Of the goldens. At the default of 10 a last bit of float32 becomes percents within 20 steps: Adam's
-# first step is the sign of a gradient, and a rectifier that switches turns many pixels. At 2 it stays
-# small, on any machine.
+# Of the goldens. At the default of 10 a last bit of float32 becomes percents within 20 steps, for
+# Adam's first step is the sign of a gradient, and a rectifier that switches turns many pixels. At 2
+# it stays small, on any machine.
 LEARNING_RATE = "2"
 
 # Height, width and seed.

@@ -6,6 +6,7 @@ last: where it is, all is. A run that was made of the same is not made again.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -17,7 +18,7 @@ import numpy as np
 
 from neural_style_tf import files
 from neural_style_tf.commands import fitting, interrupts, runs
-from neural_style_tf.commands.job import Inputs, Job
+from neural_style_tf.commands.job import Inputs, Job, check_sizes
 from neural_style_tf.figures.plan import CONTENT, OTHER, STYLE, SUM, Recipe
 from vgg.weights import Weights
 
@@ -65,8 +66,8 @@ class Cells:
             OptionError: a picture that would have no sensible size.
             WeightsError: the network has nothing like one of the layers.
         """
-        job = self.job(recipe)
-        runs.read_pictures(job)
+        job, pictures = self.job(recipe), self._pictures(recipe)
+        check_sizes(job, pictures.canvas, pictures.styles)
         runs.objective_on(job, self.weights)
 
     def path(self, name: str, iteration: int | None = None) -> Path:
@@ -114,13 +115,10 @@ class Cells:
             NeuralStyleError: it diverged, or a disk refuses.
         """
         job = self.job(recipe)
-        self._beside(recipe).unlink(missing_ok=True)
-        run = runs.Run(
-            job,
-            runs.read_pictures(job),
-            self.weights,
-            runs.objective_on(job, self.weights),
-        )
+        with contextlib.suppress(OSError):  # whoever refuses will say so when it is written
+            self._beside(recipe).unlink()
+        objective = runs.objective_on(job, self.weights)
+        run = runs.Run(job, self._pictures(recipe), self.weights, objective)
         waiting = list(recipe.stops)
         for step in interrupts.interruptible(run.steps(recipe.stops)):
             # Of a run that converges early the later ones are its end.
@@ -164,6 +162,15 @@ class Cells:
         ):
             files.write(self.path(name), pixels)
 
+    def _pictures(self, recipe: Recipe) -> runs.Pictures:
+        """Those of the recipe's job, read once for all."""
+        chosen = recipe.styles if recipe.objective.style_weight else ()
+        return runs.Pictures(
+            self.content,
+            [self.paintings[index] for index, _ in chosen],
+            self.content if recipe.from_content else None,
+        )
+
     def _beside(self, recipe: Recipe) -> Path:
         return self.folder / f"{recipe.name}.json"
 
@@ -197,8 +204,9 @@ class Cells:
         picture = files.read(self.path(recipe.name)).pixels
         noise = start(run.pixels, 1.0, recipe.schedule.seed)
         if run.objective.content_weight:
+            decibels = psnr(picture, run.pixels)
             return {
-                "psnr": psnr(picture, run.pixels),
+                "psnr": decibels if np.isfinite(decibels) else None,  # the same to the last level
                 "feature_errors": feature_errors(network, picture, run.pixels, noise),
             }
         (index, scale), *_ = recipe.styles

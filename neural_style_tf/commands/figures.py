@@ -241,7 +241,8 @@ def _picture(cell: Cell, cells: Cells) -> sheet.Picture:
     record = cells.record(cell.source) if isinstance(cell.source, Recipe) else None
     if record and "psnr" in record:
         (layer,) = record["settings"]["objective"]["content_layers"]
-        lines.append(f"{record['psnr']:.1f} dB, error {_percent(record['feature_errors'][layer])}")
+        decibels = "the same" if record["psnr"] is None else f"{record['psnr']:.1f} dB"
+        lines.append(f"{decibels}, error {_percent(record['feature_errors'][layer])}")
     elif record and "gram_errors" in record:
         lines.append(f"error {_percent(record['gram_errors']['total'])}")
     return sheet.Picture(pixels, tuple(lines))
