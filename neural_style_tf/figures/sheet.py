@@ -69,7 +69,8 @@ def draw(title: str, rows: Sequence[Row]) -> Array:
         headings = wrapped(row.heading, font, across - 2 * gap)
         lines = max(len(labels(picture)) for picture in row.pictures if picture)
         tops.append((down, headings))
-        down += len(headings) * line + height + (size // 3 + lines * line if lines else 0)
+        down += len(headings) * line + size // 3 + height
+        down += size // 3 + lines * line if lines else 0
     sheet = Image.new("RGB", (across, down + gap), _PAPER)
     pen = ImageDraw.Draw(sheet)
     for index, text in enumerate(heads):
@@ -78,6 +79,7 @@ def draw(title: str, rows: Sequence[Row]) -> Array:
         for text in headings:
             pen.text((gap, top), text, _INK, font)
             top += line
+        top += size // 3
         for column, picture in enumerate(row.pictures):
             if picture is None:
                 continue
