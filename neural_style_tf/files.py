@@ -293,10 +293,17 @@ def _quantise(pixels: npt.ArrayLike) -> npt.NDArray[np.uint8]:
     shape = list(array.shape)
     if not (len(shape) in (3, 4) and shape[-1] == 3 and array.size and shape[:-3] in ([], [1])):
         raise FileError(f"expected pixels of shape [1, H, W, 3] or [H, W, 3], got {shape}")
-    array = array.reshape(shape[-3:]).astype(np.float32)
-    if not np.isfinite(array).all():
-        raise FileError("expected finite pixels, got NaN or infinity; try a lower learning rate")
-    return np.rint(array.clip(0, 255)).astype(np.uint8)
+    array = array.reshape(shape[-3:])
+    samples = np.empty(array.shape, np.uint8)
+    # Row by row: the run still holds its memory, and copies of a large picture would come on top.
+    for row, levels in zip(array, samples, strict=True):
+        exact = row.astype(np.float32)
+        if not np.isfinite(exact).all():
+            raise FileError(
+                "expected finite pixels, got NaN or infinity; try a lower learning rate"
+            )
+        levels[:] = np.rint(exact.clip(0, 255))
+    return samples
 
 
 def _encode(samples: npt.NDArray, kind: str, icc_profile: bytes | None, text: str | None) -> bytes:

@@ -126,7 +126,9 @@ def stylize(
             if picture is None
             else refine(picture, guide, rows, columns)
         )
-        for step in loop.steps(first, targets, done, later):
+        steps = loop.steps(first, targets, done, later)
+        del first  # else it is there as long as the size is painted at
+        for step in steps:
             # What a run cut short at a coarse size would end with has the full size, too.
             result = step.result
             yield step._replace(

@@ -24,11 +24,13 @@ SHARE = 0.8
 _BASE = 0.8 * GIB
 # Pictures of full size in float32, 12 bytes a pixel, that are there at once beside the history of
 # L-BFGS: the point, its trial, gradients and direction, their spectra, the result, the content.
-_PICTURES = 12
+# Fewer where what is freed is given back: the spectra and a tile are not there at once.
+_PICTURES, _PICTURES_GIVEN_BACK = 12, 11
 # The allocator keeps what is freed, in pieces; tiles of several sizes leave more of them.
 _PIECES, _PIECES_OF_TILES = 1.15, 1.6
-# What the coarser sizes leave in pieces that full size cannot use: most at 4096×4096.
-_COARSER = 1.65
+# What the coarser sizes leave behind: oneDNN's kernels for each of their shapes; and with tiles
+# pieces that full size cannot use, unless they are given back (most at 4096×4096).
+_KERNELS, _COARSER = 0.2 * GIB, 1.65
 # Tiles in pixels, from those that cost next to nothing to those that cost several times the work.
 _SIDES = (2048, 1536, 1024, 768, 512, 384, 256)
 _HISTORIES = (HISTORY, 5, 3)
@@ -57,19 +59,28 @@ class Need(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How a run is kept within its memory: `side` of its tiles in pixels, None for no tiles."""
+    """How a run is kept within its memory.
+
+    Attributes:
+        side: of its tiles in pixels, None for no tiles.
+        history: past steps of L-BFGS.
+        bytes: that it is to take.
+        gives_back: whether freed memory has to go back to the system, which takes time.
+    """
 
     side: int | None
     history: int
     bytes: float
+    gives_back: bool = False
 
     def told(self, limit: float) -> str:
         """What a user wants to know of it, on one line."""
         text = f"Memory: about {self.bytes / GIB:.1f} GiB of {limit / GIB:.1f}"
-        return text if self.side is None else f"{text}, in tiles of {self.side} pixels"
+        text += "" if self.side is None else f", in tiles of {self.side} pixels"
+        return f"{text}, given back as it is freed" if self.gives_back else text
 
 
-def estimate(need: Need, side: int | None, history: int) -> float:
+def estimate(need: Need, side: int | None, history: int, gives_back: bool = False) -> float:
     """Bytes that a run takes with tiles of that side and so much history."""
     (height, width), *_ = need.sizes
     if side is None:
@@ -78,22 +89,28 @@ def estimate(need: Need, side: int | None, history: int) -> float:
         around = 2 * need.margin
         seen = max(min(h, side + around) * min(w, side + around) for h, w in need.sizes)
         pieces = _PIECES_OF_TILES
-    pictures = height * width * (12 * (_PICTURES + 2 * history) + need.content)
-    pictures *= _COARSER if need.coarser else 1
-    return _BASE + need.weights + pictures + pieces * need.pixel * seen
+    count = (_PICTURES_GIVEN_BACK if gives_back else _PICTURES) + 2 * history
+    pictures = height * width * (12 * count + need.content)
+    left = _KERNELS if side is None or gives_back else (_COARSER - 1) * pictures
+    return (
+        _BASE + need.weights + pictures + pieces * need.pixel * seen + (left if need.coarser else 0)
+    )
 
 
 def plan(need: Need, limit: float) -> Plan:
     """The fastest way that fits: no tiles, or large ones; a long history before large tiles.
 
+    Memory is given back only where nothing else fits.
+
     Raises:
         OptionError: nothing fits.
     """
     histories = _HISTORIES if need.history is None else (need.history,)
-    ways: list[tuple[int | None, int]] = [(None, histories[0])]
-    ways += [(side, history) for history in histories for side in _SIDES]
-    for side, history in ways:
-        found = Plan(side, history, estimate(need, side, history))
+    ways: list[tuple[int | None, int, bool]] = [(None, histories[0], False)]
+    ways += [(s, h, back) for back in (False, True) for h in histories for s in _SIDES]
+    for side, history, gives_back in ways:
+        taken = estimate(need, side, history, gives_back)
+        found = Plan(side, history, taken, gives_back)
         if found.bytes <= limit:
             return found
     height, width = need.sizes[0]

@@ -97,8 +97,13 @@ def _resized(levels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def resize_to_width(picture: Any, width: int) -> tf.Tensor:
     """Keep the shape of the picture; the height is rounded down, and at least 1."""
-    old_height, old_width = np.shape(picture)[-3:-1]
-    return resize(picture, max(1, int(old_height / old_width * width)), width)
+    return resize(picture, *size_at_width(picture, width))
+
+
+def size_at_width(picture: Any, width: int) -> tuple[int, int]:
+    """Height and width of a picture that `resize_to_width` makes so wide."""
+    height, own = np.shape(picture)[-3:-1]
+    return max(1, int(height / own * width)), width
 
 
 def style_size(style: Any, width: float) -> tuple[int, int]:

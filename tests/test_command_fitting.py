@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 
 from neural_style_tf import files, memory
 from tests.commandline import PICTURES, SHORT, pixels, run
+
+ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize(
@@ -69,3 +73,54 @@ def test_in_tiles_the_picture_is_the_same(
     assert "Memory: about 1.0 GiB of 2.5, in tiles of 16 pixels" in caplog.messages
     assert np.abs(pixels("whole.png") - pixels("tiles.png")).max() <= 1
     assert "memory_limit" not in files.read_settings("tiles.png")
+
+
+@pytest.mark.parametrize("gives_back", [False, True])
+def test_memory_is_given_back_where_it_is_short_before_the_first_tensor(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, gives_back: bool
+) -> None:
+    """Which allocator TensorFlow uses is settled by its first tensor."""
+    from neural_style_tf import pixels
+    from neural_style_tf.commands import tensorflow
+
+    called = []
+
+    def as_pixels(picture: object) -> object:
+        called.append("tensor")
+        return convert(picture)
+
+    convert = pixels.as_pixels
+    monkeypatch.setattr(pixels, "as_pixels", as_pixels)
+    monkeypatch.setattr(tensorflow, "give_back_memory", lambda: called.append("give back"))
+    monkeypatch.setattr(memory, "plan", lambda need, limit: memory.Plan(16, 4, 2**30, gives_back))
+    assert run(*PICTURES, *SHORT, "--memory-limit", "2.5") == 0
+    assert "tensor" in called
+    assert called.count("give back") == gives_back
+    assert called[0] == ("give back" if gives_back else "tensor")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_given_back_is_the_systems() -> None:
+    """Whatever a tensor took is free again at once; in a process that has no tensor yet."""
+    code = (
+        "from neural_style_tf.commands import tensorflow\n"
+        "import vgg.network\n"
+        "tensorflow.start()\n"
+        "tensorflow.give_back_memory()\n"
+        "import tensorflow as tf\n"
+        "def held():\n"
+        "    lines = open('/proc/self/status').read().splitlines()\n"
+        "    return next(int(l.split()[1]) / 1024 for l in lines if l.startswith('VmRSS'))\n"
+        "tf.ones([8]) + 1\n"
+        "before = held()\n"
+        "ones = tf.ones([8, 2**20]) + 1\n"
+        "during = held()\n"
+        "del ones\n"
+        "print(during - before, held() - before)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    during, after = map(float, done.stdout.split())  # MiB
+    assert during > 30
+    assert after < 8

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
@@ -125,6 +127,15 @@ def test_sizes_come_one_after_the_other_and_results_are_of_full_size(
     shares = [i / 27 for i in range(4)] + [(3 + 4 * i) / 27 for i in range(1, 7)]
     assert [step.share for step in steps] == pytest.approx(shares)
     assert steps[-1].result.iteration > 3
+
+
+def test_the_first_picture_is_let_go_of(shallow: Any, content: Picture, style: Picture) -> None:
+    steps = stylize(shallow, content, [style], schedule=Schedule(iterations=3), stops=range(4))
+    first = weakref.ref(next(steps).pixels)
+    assert first() is not None
+    next(steps)
+    gc.collect()
+    assert first() is None
 
 
 def test_a_finer_size_goes_on_from_the_coarser(

@@ -35,6 +35,7 @@ def test_less_room_makes_smaller_tiles_and_then_a_shorter_history() -> None:
     assert sides[0] > sides[1] > 0
     assert ways[0].history == HISTORY
     assert ways[-1].history < HISTORY
+    assert not any(way.gives_back for way in ways)
 
 
 @pytest.mark.parametrize("history", [0, 4])
@@ -61,10 +62,24 @@ def test_coarser_sizes_leave_less_room() -> None:
         plan(coarser, 0.5 * GIB)
 
 
+def test_memory_is_given_back_where_nothing_else_fits() -> None:
+    """4096×4096 from coarse to fine within 6 GiB, with the compact network in bfloat16."""
+    large = NEED._replace(sizes=[(4096, 4096)], pixel=1160, margin=80, coarser=True)
+    least = estimate(large, 256, 3)
+    assert not plan(large, least).gives_back
+    found = plan(large, 6 * GIB)
+    assert found.gives_back
+    assert found.side is not None
+    assert found.bytes < 6 * GIB < least
+    assert estimate(large, found.side, found.history) > 6 * GIB
+
+
 def test_a_plan_says_what_it_takes() -> None:
     assert memory.Plan(None, 10, 1.5 * GIB).told(8 * GIB) == "Memory: about 1.5 GiB of 8.0"
     told = memory.Plan(512, 5, 2 * GIB).told(3 * GIB)
     assert told == "Memory: about 2.0 GiB of 3.0, in tiles of 512 pixels"
+    told = memory.Plan(512, 5, 2 * GIB, True).told(3 * GIB)
+    assert told.endswith("of 3.0, in tiles of 512 pixels, given back as it is freed")
 
 
 @pytest.mark.parametrize(

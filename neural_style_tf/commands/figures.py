@@ -97,7 +97,6 @@ def run(options: argparse.Namespace) -> int:
         "Network: %s from %s (%s), on %s",
         *(cells.weights.name, location.path, location.origin, device),
     )
-    cells.given()
     todo = [recipe for recipe in recipes if cells.record(recipe) is None]
     logging.info("Pictures to paint: %d, there already: %d", len(todo), len(recipes) - len(todo))
     painting = _Painting(cells, todo, None if options.quiet else Bar())
@@ -108,6 +107,8 @@ def run(options: argparse.Namespace) -> int:
         for figure in figures:
             for recipe in plan.recipes([figure]):
                 painting.paint(recipe)
+            if not made:  # not before the first run, which chooses how memory is had
+                cells.given()
             sizes[figure.name] = _write(figure, cells, folder, options.published)
             made.append(figure)
             html = page(made, facts, sizes)

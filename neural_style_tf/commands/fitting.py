@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from absl import logging
 
@@ -33,15 +33,18 @@ def fitted(
     weights: Weights,
     objective: Objective,
     used: str,
-    content: Any,
+    size: tuple[int, int],
     styles: Sequence[object],
 ) -> tuple[Schedule, Tiles | None]:
     """The schedule and tiles with which a run stays within its memory.
 
+    To be called before the first tensor is made: where memory is short, TensorFlow is told to give
+    back what it no longer needs.
+
     Args:
         job: what was asked for.
         weights, objective, used: the network, what is wanted of it, and its precision.
-        content: the content picture at the result's size, `[1, H, W, 3]`.
+        size: height and width of the result.
         styles: as they were read; of kept ones nothing is computed.
 
     Raises:
@@ -59,7 +62,6 @@ def fitted(
         if free is None:
             return job.schedule, None
         limit = memory.SHARE * free
-    size = content.shape[1:3]
     paintings = [
         style_size(style.pixels, size[1] * scale)
         for style, scale in zip(styles, job.style_scales, strict=True)
@@ -81,4 +83,6 @@ def fitted(
     if job.inputs.memory_limit or plan.side:
         logging.info("%s", plan.told(limit))
     schedule = dataclasses.replace(job.schedule, history=plan.history or None)
+    if plan.gives_back:
+        tensorflow.give_back_memory()
     return schedule, None if plan.side is None else (plan.side, Reach(strides, channels, margin))

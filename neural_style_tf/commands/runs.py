@@ -86,7 +86,7 @@ class Run:
     def __init__(
         self, job: Job, pictures: Pictures, weights: Weights, objective: Objective
     ) -> None:
-        from neural_style_tf.pixels import resize_to_width
+        from neural_style_tf.pixels import resize_to_width, size_at_width
 
         self.job, self.weights, self.objective = job, weights, objective
         self.pictures = pictures
@@ -95,12 +95,13 @@ class Run:
         self.paintings = styles.prepare(
             job, pictures.styles, weights, objective, self.precision, self.width
         )
-        self.pixels = resize_to_width(pictures.canvas.pixels, self.width)
-        self.sizes = job.schedule.sizes(*self.pixels.shape[1:3])
-        self.total = sum(map(job.schedule.iterations_at, range(len(self.sizes))))
+        size = size_at_width(pictures.canvas.pixels, self.width)
+        self.total = sum(map(job.schedule.iterations_at, range(len(job.schedule.sizes(*size)))))
+        # Before the first tensor: which allocator TensorFlow uses is settled by that.
         self.schedule, self.tiles = fitting.fitted(
-            job, weights, objective, self.precision, self.pixels, pictures.styles
+            job, weights, objective, self.precision, size, pictures.styles
         )
+        self.pixels = resize_to_width(pictures.canvas.pixels, self.width)
 
     def network(self) -> Any:
         """The network, as deep as the objective needs: pixels -> `{layer: activation}`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import sys
 import tempfile
@@ -10,6 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from absl import logging
+
+# glibc's M_MMAP_THRESHOLD, and the bytes from which on a block is mapped and unmapped on its own.
+_MMAP_THRESHOLD, _BLOCK = -3, 4 * 2**20
 
 
 def start() -> str:
@@ -60,6 +64,21 @@ def fastest_precision() -> str:
     except OSError:  # not Linux
         return "float32"
     return "bfloat16" if features & {"avx512_bf16", "amx_bf16"} else "float32"
+
+
+def give_back_memory() -> None:
+    """Have freed memory given back to the system; to be called before the first tensor is made.
+
+    With oneDNN, TensorFlow takes memory in ever larger regions (its BFC allocator) and keeps them
+    all: what one size of a run leaves there in pieces adds to what the next one takes. Blocks of
+    the C library's own do not, but their pages are new to the process each time, which costs some
+    time.
+    """
+    os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # only glibc has it
+            # Else the threshold rises to 32 MiB with use, and the heap of each thread keeps pieces.
+            ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _BLOCK)
 
 
 @contextlib.contextmanager
