@@ -42,23 +42,29 @@ TEXTS = {
         "的颜色。只用第一层时只有颗粒感，要让笔触顺着物体的形状走，就需要深层。",
     ),
     "pooling": Text(
-        "The same noise, the same losses; between its blocks the network takes either the largest "
-        "of four values, as it was trained, or their mean, as the paper advises because gradients "
-        "then reach every pixel. Averages come out smoother and softer, maxima crisper and with "
-        "more contrast. Neither is wrong.",
+        "The same noise, the same losses and weights; between its blocks the network takes "
+        "either the largest of four values, as it was trained, or their mean, as the paper "
+        "advises because gradients then reach every pixel. Means are smaller, and the style "
+        "loss, a difference of squares of them, shrinks far more than the content loss does: at "
+        "the same weights the picture stays closer to the photograph, with softer color and a "
+        "fine even weave. Maxima give crisper strokes and more contrast. With average pooling a "
+        "larger style weight is worth a try, as in the recipe of the paper.",
         "最大池化与平均池化",
-        "同样的噪声，同样的损失；网络各段之间取四个值中的最大值（训练时如此），或取平均值（论文"
-        "的建议，因为梯度能到达每个像素）。平均池化的结果更平滑柔和，最大池化更锐利，反差更大。"
-        "两者都不算错，看你喜欢哪种。",
+        "同样的噪声，同样的损失与权重；网络各段之间取四个值中的最大值（训练时如此），或取平均值"
+        "（论文的建议，因为梯度能到达每个像素）。平均值比最大值小，风格损失取的是平方之差，因此"
+        "比内容损失缩小得多：权重相同时，平均池化的结果离照片更近，颜色更柔和，带有细密均匀的纹"
+        "路；最大池化笔触更锐利，反差更大。用平均池化时不妨加大风格权重，论文的配方正是如此。",
     ),
     "denoising": Text(
-        "The total variation term adds up how much neighboring pixels differ. Without it the deep "
-        "layers, which see pixels only through poolings, leave a fine pattern that the eye takes "
-        "for noise; with the default it is gone and strokes stay; with ten times as much, strokes "
-        "melt as well. The lower row shows the middle enlarged.",
+        "The total variation term adds up how much neighboring pixels differ. The deep layers "
+        "see pixels only through poolings and leave a fine grain where nothing else speaks "
+        "against it. The default takes the edge off that grain and leaves every stroke; ten "
+        "times as much smooths the grain away, and thin strokes begin to melt together. At this "
+        "size the difference is small, so the lower row shows the middle enlarged.",
         "全变差：去噪",
-        "全变差项把相邻像素之差加起来。没有它，深层只能隔着池化看像素，会留下眼睛当作噪点的细碎"
-        "花纹；取默认值时噪点消失而笔触还在；取十倍时连笔触也化开了。下排是中间部分的放大。",
+        "全变差项把相邻像素之差加起来。深层只能隔着池化看像素，在没有其他约束的地方会留下细碎的"
+        "颗粒。默认权重只压低这些颗粒，笔触都还在；取十倍时颗粒被抹平，细的笔触也开始化到一起。"
+        "在这个尺寸上差别不大，所以下排把中间部分放大。",
     ),
     "start": Text(
         "One objective, three ways to it. Coarse to fine, the large shapes are found on a small "
