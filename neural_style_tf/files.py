@@ -35,6 +35,7 @@ __all__ = [
     "read",
     "read_bytes",
     "read_settings",
+    "shown",
     "write",
     "write_bytes",
 ]
@@ -114,11 +115,11 @@ def check_target(path: StrPath, *, overwrite: bool, kind: str = "picture") -> No
         else:
             format, target = "", _named(path)
         if not target.parent.is_dir():
-            raise FileError(f"there is no folder {_shown(target.parent)}; create it first")
+            raise FileError(f"there is no folder {shown(target.parent)}; create it first")
         # BMP has no room for settings, so they will be beside it: that file counts too.
         for file in (target, _sidecar(target)) if format == "BMP" else (target,):
             if file.exists() and not (overwrite and file.is_file()):
-                raise FileError(f"{_shown(file)} exists; name another file or pass --overwrite")
+                raise FileError(f"{shown(file)} exists; name another file or pass --overwrite")
         # Permission bits do not tell of read-only or full disks. This file has no name on Linux,
         # and elsewhere goes when it is closed.
         with tempfile.TemporaryFile(dir=target.parent):
@@ -203,7 +204,7 @@ def read_settings(path: StrPath) -> dict[str, object]:
         sidecar = _sidecar(_checked(path))
         if not sidecar.exists():
             raise FileError(
-                f"expected settings in the picture or in {_shown(sidecar)}, got neither; "
+                f"expected settings in the picture or in {shown(sidecar)}, got neither; "
                 "name a picture written with settings, or a JSON file"
             )
     return read_settings(sidecar)
@@ -219,10 +220,10 @@ def _reporting(action: str, path: StrPath) -> Iterator[None]:
         if isinstance(error, OSError):
             reason = f"{error.strerror or error}; check the disk and the permissions"
         reason = " ".join(reason.split())
-        raise FileError(f"cannot {action} {_shown(path)}: {reason}") from error
+        raise FileError(f"cannot {action} {shown(path)}: {reason}") from error
 
 
-def _shown(path: StrPath) -> str:
+def shown(path: StrPath) -> str:
     """The path as it can stand in a one-line message on any terminal."""
     name = os.fsdecode(path)
     return name if name and name.isprintable() else ascii(name)
@@ -245,7 +246,7 @@ def _target(path: StrPath) -> tuple[str, Path]:
     suffix = _checked(path).suffix
     kind = FORMATS.get(suffix.lower())
     if kind is None:
-        found = _shown(suffix or "none")
+        found = shown(suffix or "none")
         raise FileError(f"expected an extension of {', '.join(FORMATS)}, got {found}; rename it")
     return kind, target
 
@@ -279,12 +280,12 @@ def _opened(path: StrPath) -> IO[bytes]:
 def _hint(missing: Path) -> str:
     """What the user may have meant by a file that is not there."""
     if not missing.parent.is_dir():
-        return f"nor is there a folder {_shown(missing.parent)}"
+        return f"nor is there a folder {shown(missing.parent)}"
     # difflib is too slow for folders of a million files.
     names = [entry.name for entry in itertools.islice(missing.parent.iterdir(), 10_000)]
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(missing.name.casefold(), folded, n=1)
-    return f"did you mean {_shown(folded[close[0]])}?" if close else "check the name"
+    return f"did you mean {shown(folded[close[0]])}?" if close else "check the name"
 
 
 def _quantise(pixels: npt.ArrayLike) -> npt.NDArray[np.uint8]:

@@ -108,7 +108,7 @@ def stylize(
     loop = _Loop(make_loss(network, objective, tiles), schedule, frozenset(stops), heartbeat)
     sizes = schedule.sizes(height, width)
     finer = range(len(sizes))[::-1]  # how many finer sizes follow
-    work = sum(h * w * schedule.iterations_at(k) for k, (h, w) in zip(finer, sizes, strict=True))
+    work = schedule.work(height, width)
     # Detail of the content is a guess where its contents are to be seen in another style; where it
     # alone is reconstructed, it would be the answer.
     guide = content if objective.shares("content") and objective.shares("style") else None

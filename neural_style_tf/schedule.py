@@ -160,6 +160,15 @@ class Schedule:
         full = self.iterations or ITERATIONS[self.resolved().optimizer or "lbfgs"]
         return -(-full // 2) if finer else full
 
+    def total(self, height: int, width: int) -> int:
+        """Iterations at all sizes together, at most."""
+        return sum(map(self.iterations_at, range(len(self.sizes(height, width)))))
+
+    def work(self, height: int, width: int) -> int:
+        """Pixels that are evaluated at all sizes together, at most."""
+        sizes = reversed(self.sizes(height, width))
+        return sum(h * w * self.iterations_at(finer) for finer, (h, w) in enumerate(sizes))
+
     def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         """The sizes to paint at, `(height, width)`, coarse to fine; the last is the full one.
 

@@ -135,13 +135,14 @@ def test_what_was_made_of_something_else_is_painted_again(again: Path) -> None:
     assert run(*TWO, "--only", "8", "3") == 0
     changed = {name for name, then in times().items() if before[name] != then}
     assert changed == {f"blend-{share}.png" for share in ("0.25", "0.5", "0.75", "1")}
-    page = Path("out/index.html").read_text()
-    assert "8-blend.png" in page
-    assert "4-denoising.png" not in page, "only those that were asked for are of these pictures"
+    shown = [name for name in NAMES if f"{name}.png" in Path("out/index.html").read_text()]
+    assert shown == list(NAMES), "the others are of the first painting alone"
     before = times()
     assert run(*TWO, "--only", "4", "--seed", "1") == 0
     changed = {name for name, then in times().items() if before[name] != then}
     assert changed == {"default.png", "default-0001.png", "tv-0.png", "tv-10x.png"}
+    shown = [name for name in NAMES if f"{name}.png" in Path("out/index.html").read_text()]
+    assert shown == ["4-denoising"], "of the others some cells are of another seed"
 
 
 def test_an_interrupted_command_goes_on_where_it_was(folder: Path) -> None:
@@ -168,7 +169,7 @@ def test_an_interrupted_command_goes_on_where_it_was(folder: Path) -> None:
     program.send_signal(signal.SIGINT)
     out, err = program.communicate(timeout=60)
     assert program.returncode == 130, err
-    assert "the same command goes on" in err
+    assert "of 3 pictures are there, the same command goes on" in err
     assert "Traceback" not in err + out
     done = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
     assert 1 <= len(done) < 3
@@ -182,16 +183,14 @@ def test_an_interrupted_command_goes_on_where_it_was(folder: Path) -> None:
 def test_lines_tell_how_far_it_is(
     folder: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert run(*FIGURES, "--only", "3") == 0
+    assert run(*TWO, "--only", "8") == 0
     lines = capfd.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [
-        "1/4 default",
-        "2/4 pooling-avg",
-        "3/4 style-layer-weight-exp-1.4",
-        "4/4 style-layer-weight-exp-1.4-avg",
+        "1/5 default",
+        *(f"{k}/5 blend-{share}" for k, share in enumerate(("0.25", "0.5", "0.75", "1"), 2)),
     ]
     assert all("loss" in line and "remaining" in line for line in lines)
-    assert "Pictures to paint: 4, there already: 0" in caplog.text
+    assert "Pictures to paint: 5, there already: 0" in caplog.text
     assert "retracing" not in caplog.text
 
 
@@ -200,13 +199,63 @@ def test_quiet_is_quiet(folder: Path, capfd: pytest.CaptureFixture[str]) -> None
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_page_of_somebody_else_stays(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out/cells").mkdir(parents=True)
+    Path("out/index.html").write_text("<p>mine</p>")
+    assert "out/index.html is there and is none of ours" in error(capsys, *FIGURES, "--only", "6")
+
+
+def test_an_emerging_picture_has_its_own_loss(finished: Path) -> None:
+    for row in json.loads((finished / "out" / "5-start.json").read_text())["rows"]:
+        first, last = row["cells"]
+        assert first["result"]["iteration"] == 1
+        assert first["result"]["loss"] > last["run"]["loss"]
+
+
+def test_textures_of_a_photograph_with_holes_have_none(folder: Path) -> None:
+    alpha = np.full((48, 64), 255, np.uint8)
+    alpha[:9] = 0
+    files.write("content.png", files.read("content.png").pixels, alpha=alpha)
+    assert run(*FIGURES, "--only", "1") == 0
+    assert pixels("out/cells/content-relu1_2.png").shape[2] == 4
+    assert pixels("out/cells/style-up-to-conv1_1.png").shape[2] == 3
+
+
+def test_what_is_done_stays_where_a_later_run_fails(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from neural_style_tf.commands import cells
+    from neural_style_tf.errors import FileError
+
+    paint = cells.Cells.paint
+
+    def full(self: Any, recipe: Any, watch: Any) -> Any:
+        if recipe.name == "tv-10x":
+            raise FileError("the disk is full")
+        return paint(self, recipe, watch)
+
+    monkeypatch.setattr(cells.Cells, "paint", full)
+    assert run(*FIGURES, "--only", "4") == 2
+    assert "error: the disk is full" in capsys.readouterr().err
+    monkeypatch.undo()
+    monkeypatch.chdir(folder)
+    before = times()
+    assert run(*FIGURES, "--only", "4") == 0
+    assert {name for name, then in times().items() if before.get(name) != then} == {"tv-10x.png"}
+
+
 REFUSED = (
     (["figures"], "--content is missing"),
     (["figures", "--content", "content.png", *SMALL], "--style is missing"),
     (["figures", "--content", "content.png", "--style", "a.png"], "--output-dir is missing"),
     ([*FIGURES, "--style", "a.png", "b.png", "a.png"], "expected one or two paintings, got 3"),
     ([*FIGURES, "--only", "9"], "--only: expected numbers from 1 to 8, got 9"),
+    ([*FIGURES, "--only", "4", "--output-dir", ""], "--output-dir is missing"),
     ([*FIGURES, "--published", "nowhere"], "--published: expected a folder, got nowhere"),
+    (
+        [*FIGURES, "--width", "48", "--published", "."],
+        "--published: expected pictures such as athalye_example1_default.jpg in ., got none",
+    ),
     ([*FIGURES, "--content", "contents.png"], "did you mean content.png?"),
     ([*FIGURES, "--style", "missing.png"], "missing.png"),
     ([*FIGURES, "--width", "8"], "--width: expected 16 to"),

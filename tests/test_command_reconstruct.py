@@ -72,11 +72,15 @@ REFUSED = (
     ),
     (
         ["reconstruct", "--content", "content.png", "--style-layers", "conv1_1"],
-        "--style-layers: there is no style to reconstruct; give --content-layers, or --styles",
+        "--style-layers: got no style to reconstruct; give --styles in place of --content\n",
     ),
     (
         ["reconstruct", "--styles", "a.png", "--content-layer", "conv1_1"],
-        "--content-layer: there is no content to reconstruct; give --style-layers, or --content",
+        "--content-layer: got no content to reconstruct; give --content in place of --styles\n",
+    ),
+    (
+        ["reconstruct", "--content", "content.png", "--style-blend-weights", "1"],
+        "--style-blend-weights: got no style to reconstruct",
     ),
     (
         ["reconstruct", "--content", "content.png", "--content-layer", "relu1_7", *TINY],

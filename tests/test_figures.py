@@ -130,18 +130,18 @@ def test_cells_of_a_sheet_are_equal_and_their_pictures_whole() -> None:
         sheet.Row(
             "one",
             [
-                sheet.Picture(flat(60, 90, red), ("red",)),
-                sheet.Picture(flat(30, 30, green), ("green",)),
+                sheet.Picture(flat(120, 180, red), ("red",)),
+                sheet.Picture(flat(60, 60, green), ("green",)),
             ],
         ),
-        sheet.Row("two", [None, sheet.Picture(flat(60, 90, blue), ("blue", "a second line"))]),
+        sheet.Row("two", [None, sheet.Picture(flat(120, 180, blue), ("blue", "a second line"))]),
     ]
     drawn = sheet.draw("Title", rows)
     top, bottom, left, right = extent(drawn, red)
-    assert (bottom - top, right - left) == (60, 90)
+    assert (bottom - top, right - left) == (120, 180)
     # Half as large, in the middle of a cell of the same size; the blue one below it.
     g_top, g_bottom, g_left, g_right = extent(drawn, green)
-    assert (g_bottom - g_top, g_right - g_left) == (60, 60)
+    assert (g_bottom - g_top, g_right - g_left) == (120, 120)
     b_top, _, b_left, b_right = extent(drawn, blue)
     assert g_top == top
     assert b_top > bottom
@@ -151,10 +151,14 @@ def test_cells_of_a_sheet_are_equal_and_their_pictures_whole() -> None:
 
 def test_long_labels_are_wrapped_and_stay_in_their_cells() -> None:
     words = "a label that is much too long for the width of one cell and has to be wrapped"
+    words += " and one_word_that_is_longer_than_any_line_of_it_can_be"
     pictures = [
-        sheet.Picture(flat(50, 100, (250, 0, 0)), (words,)),
-        sheet.Picture(flat(50, 100, (0, 250, 0)), ("",)),
+        sheet.Picture(flat(25, 50, (250, 0, 0)), (words,)),
+        sheet.Picture(flat(25, 50, (0, 250, 0)), ("",)),
     ]
+    guest = sheet.Picture(flat(2000, 1000, (9, 9, 9)), ("",))
+    drawn = sheet.draw("", [sheet.Row("", pictures), sheet.Row("", [guest], guests=True)])
+    assert drawn.shape[1] < 400, "a guest makes no cell larger"
     drawn = sheet.draw("", [sheet.Row("", pictures)])
     _, _, _, right = extent(drawn, (250, 0, 0))
     _, bottom, left, _ = extent(drawn, (0, 250, 0))
@@ -232,7 +236,7 @@ class Page(HTMLParser):
 
 def test_the_page_shows_every_figure_in_both_languages() -> None:
     sizes = {figure.name: (800, 600) for figure in ALL}
-    shown = Page(page(ALL, {"photograph": "<b>&.jpg"}, sizes))
+    shown = Page(page(ALL, sizes, {"photograph": "<b>&.jpg"}))
     assert not shown.open
     images = [attributes for tag, attributes in shown.found if tag == "img"]
     assert [image["src"] for image in images] == [f"{figure.name}.png" for figure in ALL]

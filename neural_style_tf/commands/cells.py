@@ -20,6 +20,7 @@ from neural_style_tf import files
 from neural_style_tf.commands import fitting, interrupts, runs
 from neural_style_tf.commands.job import Inputs, Job, check_sizes
 from neural_style_tf.figures.plan import CONTENT, OTHER, STYLE, SUM, Recipe
+from neural_style_tf.objective import Objective
 from vgg.weights import Weights
 
 
@@ -40,7 +41,7 @@ class Cells:
         self.content = files.read(inputs.content or "")
         self.paintings = [files.read(path) for path in inputs.styles]
         self.digests = {
-            path: hashlib.sha256(picture.pixels.tobytes()).hexdigest()
+            path: _digest(picture)
             for path, picture in zip(
                 (inputs.content, *inputs.styles), (self.content, *self.paintings), strict=True
             )
@@ -66,9 +67,9 @@ class Cells:
             OptionError: a picture that would have no sensible size.
             WeightsError: the network has nothing like one of the layers.
         """
-        job, pictures = self.job(recipe), self._pictures(recipe)
-        check_sizes(job, pictures.canvas, pictures.styles)
-        runs.objective_on(job, self.weights)
+        pictures = self._pictures(recipe)
+        check_sizes(self.job(recipe), pictures.canvas, pictures.styles)
+        self._objective(recipe)
 
     def path(self, name: str, iteration: int | None = None) -> Path:
         """The file of a picture: of a given one, or of a run at its end or at an iteration."""
@@ -78,14 +79,8 @@ class Cells:
         """What the run costs, against other runs: multiplications."""
         from vgg.network import operations
 
-        job = self.job(recipe)
-        sizes = job.schedule.sizes(*self.size)
-        finer = range(len(sizes))[::-1]
-        pixels = sum(
-            h * w * job.schedule.iterations_at(k) for k, (h, w) in zip(finer, sizes, strict=True)
-        )
-        objective, _ = job.objective.on(self.weights.layers)
-        return pixels * operations(self.weights, objective.layers)
+        pixels = recipe.schedule.work(*self.size)
+        return pixels * operations(self.weights, self._objective(recipe).layers)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -117,13 +112,14 @@ class Cells:
         job = self.job(recipe)
         with contextlib.suppress(OSError):  # whoever refuses will say so when it is written
             self._beside(recipe).unlink()
-        objective = runs.objective_on(job, self.weights)
-        run = runs.Run(job, self._pictures(recipe), self.weights, objective)
-        waiting = list(recipe.stops)
+        run = runs.Run(job, self._pictures(recipe), self.weights, self._objective(recipe))
+        waiting, results = list(recipe.stops), {}
         for step in interrupts.interruptible(run.steps(recipe.stops)):
             # Of a run that converges early the later ones are its end.
             while waiting and (step.iteration >= waiting[0] or step.last):
-                run.write(str(self.path(recipe.name, waiting.pop(0))), step)
+                stop = waiting.pop(0)
+                run.write(str(self.path(recipe.name, stop)), step)
+                results[str(stop)] = {"iteration": step.iteration, "loss": step.result.loss}
             watch(step.share)
         run.write(str(self.path(recipe.name)), step)
         record = {
@@ -133,6 +129,7 @@ class Cells:
             "size": self.size[::-1],
             "iterations": step.iteration,
             "loss": step.result.loss,
+            "results": results,
             "last_losses": {name: float(value) for name, value in step.terms._asdict().items()},
             **self._judged(recipe, run),
         }
@@ -160,16 +157,26 @@ class Cells:
             (OTHER, other),
             (SUM, (content + shaped) / 2),
         ):
-            files.write(self.path(name), pixels)
+            profile = self.content.icc_profile if name == CONTENT else None
+            files.write(self.path(name), pixels, icc_profile=profile)
 
     def _pictures(self, recipe: Recipe) -> runs.Pictures:
         """Those of the recipe's job, read once for all."""
         chosen = recipe.styles if recipe.objective.style_weight else ()
+        canvas = self.content
+        if not recipe.objective.content_weight:
+            canvas = dataclasses.replace(canvas, alpha=None)  # a texture has no holes
         return runs.Pictures(
-            self.content,
+            canvas,
             [self.paintings[index] for index, _ in chosen],
             self.content if recipe.from_content else None,
         )
+
+    def _objective(self, recipe: Recipe) -> Objective:
+        """What is wanted, in layers that the network has."""
+        objective, _ = recipe.objective.on(self.weights.layers)
+        self.weights.check_layers(objective.layers)
+        return objective
 
     def _beside(self, recipe: Recipe) -> Path:
         return self.folder / f"{recipe.name}.json"
@@ -183,6 +190,7 @@ class Cells:
         made_of = {
             **settings,
             "precision": fitting.precision(job),
+            "memory_limit": job.inputs.memory_limit,  # with little, L-BFGS remembers less
             "network": self.weights.fingerprint,
             "content": self.digests[self.inputs.content],
             "styles": [self.digests[path] for path in job.inputs.styles],
@@ -212,6 +220,14 @@ class Cells:
         (index, scale), *_ = recipe.styles
         style = resize_style(self.paintings[index].pixels, scale * self.size[1])
         return {"gram_errors": gram_errors(network, picture, style, noise)}
+
+
+def _digest(picture: files.Picture) -> str:
+    """A hash of all that is taken from a picture."""
+    digest = hashlib.sha256(repr(picture.pixels.shape).encode() + picture.pixels.tobytes())
+    digest.update(b"" if picture.alpha is None else picture.alpha.tobytes())
+    digest.update(picture.icc_profile or b"")
+    return digest.hexdigest()
 
 
 def _shaped(pixels: np.ndarray, ratio: float) -> np.ndarray:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,10 @@ from neural_style_tf.commands import interrupts, tensorflow
 from neural_style_tf.commands.cells import Cells
 from neural_style_tf.commands.job import POOLING, Inputs
 from neural_style_tf.commands.options import add_fields
-from neural_style_tf.errors import FileError, OptionError
+from neural_style_tf.errors import FileError, NeuralStyleError, OptionError
 from neural_style_tf.figures import plan, sheet
-from neural_style_tf.figures.page import page
-from neural_style_tf.figures.plan import Cell, Figure, Recipe, Row
+from neural_style_tf.figures.page import MARK, page
+from neural_style_tf.figures.plan import Cell, Figure, Recipe
 from neural_style_tf.progress import Bar, hms
 from neural_style_tf.schedule import Schedule
 from vgg import fetch
@@ -43,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the painting; a second one is for the figure that blends two (default there: the "
         "same at half its size)",
     )
-    add("--output-dir", type=Path, metavar="DIR", help="folder for the figures; made if need be")
+    add("--output-dir", metavar="DIR", help="folder for the figures; made if need be")
     add("--width", type=int, default=WIDTH, metavar="WIDTH", help=f"of a cell (default {WIDTH})")
     add(
         "--only",
@@ -82,14 +84,18 @@ def run(options: argparse.Namespace) -> int:
     inputs = _inputs(options)
     schedule = Schedule(iterations=options.iterations, seed=options.seed or 0).resolved()
     location = fetch.find(inputs.network)
-    folder: Path = options.output_dir
+    folder = Path(options.output_dir)
     cells = Cells(folder / "cells", inputs, read(location.path))
-    figures = plan.figures(
-        schedule, cells.size, cells.weights.layers, len(inputs.styles), options.only
-    )
+
+    def planned(only: Sequence[int] = ()) -> list[Figure]:
+        layers, count = cells.weights.layers, len(inputs.styles)
+        return plan.figures(schedule, cells.size, layers, count, only)
+
+    figures = planned(options.only)
     recipes = plan.recipes(figures)
     for recipe in recipes:
         cells.check(recipe)
+    published = _published(figures, options.published)
     _make_folder(cells.folder)
 
     device = tensorflow.start()
@@ -100,28 +106,28 @@ def run(options: argparse.Namespace) -> int:
     todo = [recipe for recipe in recipes if cells.record(recipe) is None]
     logging.info("Pictures to paint: %d, there already: %d", len(todo), len(recipes) - len(todo))
     painting = _Painting(cells, todo, None if options.quiet else Bar())
-    made: list[Figure] = []
-    sizes: dict[str, tuple[int, int]] = {}
     facts = _facts(cells, schedule)
-    try:
-        for figure in figures:
-            for recipe in plan.recipes([figure]):
-                painting.paint(recipe)
-            if not made:  # not before the first run, which chooses how memory is had
-                cells.given()
-            sizes[figure.name] = _write(figure, cells, folder, options.published)
-            made.append(figure)
-            html = page(made, facts, sizes)
-            files.write_bytes(folder / "index.html", html.encode(), "page")
-    except KeyboardInterrupt:
-        interrupts.exit_on_next()
-        painting.close()
-        logging.warning(
-            "Interrupted: %d of %d pictures are there, the same command goes on with the others",
-            *(len(recipes) - len(painting.todo), len(recipes)),
-        )
-        return interrupts.EXIT_CODE
-    painting.close()
+    with contextlib.ExitStack() as closing:
+        closing.callback(painting.close)
+        try:
+            for index, figure in enumerate(figures):
+                for recipe in plan.recipes([figure]):
+                    painting.paint(recipe)
+                if not index:  # not before the first run, which chooses how memory is had
+                    cells.given()
+                _write(figure, cells, folder, published)
+                html = page(*_finished(planned(), cells, folder), facts)
+                files.write_bytes(folder / "index.html", html.encode(), "page")
+        except (KeyboardInterrupt, NeuralStyleError) as stopped:
+            painting.close()
+            logging.warning(
+                "%d of %d pictures are there, the same command goes on with the others",
+                *(len(recipes) - len(painting.todo), len(recipes)),
+            )
+            if isinstance(stopped, NeuralStyleError):
+                raise
+            interrupts.exit_on_next()
+            return interrupts.EXIT_CODE
     logging.info("Wrote %s: the figures, to be opened in a browser", folder / "index.html")
     return 0
 
@@ -165,7 +171,13 @@ def _make_folder(folder: Path) -> None:
             f"cannot make the folder {folder}: {error.strerror}; name another --output-dir"
         ) from error
     files.check_target(folder / "default.png", overwrite=True)
-    files.check_target(folder.parent / "index.html", overwrite=True, kind="page")
+    index = folder.parent / "index.html"
+    files.check_target(index, overwrite=True, kind="page")
+    if index.exists() and MARK.encode() not in files.read_bytes(index, "page"):
+        raise FileError(
+            f"{files.shown(index)} is there and is none of ours: expected a folder of its own for "
+            "the figures; name another --output-dir"
+        )
 
 
 class _Painting:
@@ -181,6 +193,8 @@ class _Painting:
         """Paint it, unless it is there."""
         if recipe.name not in self.todo:
             return
+        if self.bar:
+            self.bar.close()  # what the run says stands on a line of its own
         number = self.count - len(self.todo) + 1
         own = self.todo[recipe.name]
 
@@ -206,15 +220,24 @@ class _Painting:
             self.bar.close()
 
 
-def _write(figure: Figure, cells: Cells, folder: Path, published: Path | None) -> tuple[int, int]:
-    """Write a figure's sheet and what is in it; the sheet's width and height."""
+def _write(
+    figure: Figure, cells: Cells, folder: Path, published: Mapping[str, sheet.Picture]
+) -> None:
+    """Write a figure's sheet and what is in it."""
     rows = []
     for row in figure.rows:
         rows.append(sheet.Row(row.label, [_picture(cell, cells) for cell in row.cells]))
-        theirs = _published(row, published)
+        theirs = [published.get(cell.published) for cell in row.cells]
         if any(theirs):
-            rows.append(sheet.Row("the same as the 2017 program published it", theirs))
+            told = "the same as the 2017 program published it"
+            rows.append(sheet.Row(told, theirs, guests=True))
     drawn = sheet.draw(f"{figure.number}. {figure.title}", rows)
+    files.write(folder / f"{figure.name}.png", drawn)
+    files.write_bytes(folder / f"{figure.name}.json", _contents(figure, cells), "figure")
+
+
+def _contents(figure: Figure, cells: Cells) -> bytes:
+    """What is in a figure, as JSON."""
     contents = {
         "figure": figure.number,
         "title": figure.title,
@@ -223,11 +246,25 @@ def _write(figure: Figure, cells: Cells, folder: Path, published: Path | None) -
             for row in figure.rows
         ],
     }
-    files.write(folder / f"{figure.name}.png", drawn)
-    data = json.dumps(contents, indent=1, allow_nan=False).encode()
-    files.write_bytes(folder / f"{figure.name}.json", data, "figure")
-    height, width, _ = drawn.shape
-    return width, height
+    return json.dumps(contents, indent=1, allow_nan=False).encode()
+
+
+def _finished(
+    figures: Iterable[Figure], cells: Cells, folder: Path
+) -> tuple[list[Figure], dict[str, tuple[int, int]]]:
+    """Those figures whose sheet shows what the cells are now, and the sizes of the sheets."""
+    done: list[Figure] = []
+    sizes: dict[str, tuple[int, int]] = {}
+    for figure in figures:
+        drawn, contents = folder / f"{figure.name}.png", folder / f"{figure.name}.json"
+        if not (drawn.is_file() and contents.is_file()):
+            continue
+        whole = all(cells.record(each) for each in plan.recipes([figure]))
+        if whole and contents.read_bytes() == _contents(figure, cells):
+            with Image.open(drawn) as image:
+                sizes[figure.name] = image.size
+            done.append(figure)
+    return done, sizes
 
 
 def _picture(cell: Cell, cells: Cells) -> sheet.Picture:
@@ -240,6 +277,9 @@ def _picture(cell: Cell, cells: Cells) -> sheet.Picture:
         pixels = np.asarray(part.resize((width, height), Image.Resampling.NEAREST))
     lines = [cell.label]
     record = cells.record(cell.source) if isinstance(cell.source, Recipe) else None
+    result = (record or {}).get("results", {}).get(str(cell.iteration))
+    if result and result["iteration"] < (cell.iteration or 0):
+        lines.append(f"converged at {result['iteration']}")
     if record and "psnr" in record:
         (layer,) = record["settings"]["objective"]["content_layers"]
         decibels = "the same" if record["psnr"] is None else f"{record['psnr']:.1f} dB"
@@ -250,28 +290,40 @@ def _picture(cell: Cell, cells: Cells) -> sheet.Picture:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.2g} %"
+    return f"{100 * share:.2g} %" if share < 0.0995 else f"{100 * share:.0f} %"
 
 
-def _published(row: Row, folder: Path | None) -> list[sheet.Picture | None]:
-    """The 2017 program's own pictures of a row, where there are any."""
-    found: list[sheet.Picture | None] = []
-    for cell in row.cells:
-        paths = folder.glob(f"{cell.published}.*") if folder and cell.published else iter(())
-        path = next((p for p in sorted(paths) if p.suffix.lower() in files.FORMATS), None)
-        found.append(sheet.Picture(_read(path), (path.stem,)) if path else None)
+def _published(figures: Iterable[Figure], folder: Path | None) -> dict[str, sheet.Picture]:
+    """The 2017 program's own pictures of these figures' cells, by name.
+
+    Raises:
+        OptionError: a folder that has none of them.
+        FileError: one that cannot be read.
+    """
+    names = {cell.published for figure in figures for cell in figure.cells} - {""}
+    found: dict[str, sheet.Picture] = {}
+    for path in sorted(folder.iterdir()) if folder else ():
+        if path.stem in names and path.suffix.lower() in files.FORMATS:
+            found[path.stem] = sheet.Picture(_read(path), (path.stem,))
+    if folder and names and not found:
+        raise OptionError(
+            f"--published: expected pictures such as {min(names)}.jpg in {folder}, got none"
+        )
     return found
 
 
 def _described(cell: Cell, cells: Cells) -> dict[str, Any]:
     """A cell as it stands in the figure's JSON."""
-    described = {
+    described: dict[str, Any] = {
         "label": cell.label,
         "file": _file(cell, cells).relative_to(cells.folder.parent).as_posix(),
     }
     if not isinstance(cell.source, Recipe):
         return described
-    return {**described, "detail": cell.detail, "run": cells.record(cell.source)}
+    record = cells.record(cell.source) or {}
+    if cell.iteration is not None:
+        described["result"] = record["results"][str(cell.iteration)]
+    return {**described, "detail": cell.detail, "run": record}
 
 
 def _file(cell: Cell, cells: Cells) -> Path:
@@ -290,8 +342,8 @@ def _facts(cells: Cells, schedule: Schedule) -> dict[str, str]:
     inputs = cells.inputs
     height, width = cells.size
     return {
-        "photograph 照片": Path(inputs.content or "").name,
-        "painting 画作": ", ".join(Path(path).name for path in inputs.styles),
+        "photograph 照片": files.shown(Path(inputs.content or "").name),
+        "painting 画作": ", ".join(files.shown(Path(path).name) for path in inputs.styles),
         "network 网络": cells.weights.name,
         "size 尺寸": f"{width} × {height}",
         "iterations 迭代次数": f"{schedule.iterations}",

@@ -6,9 +6,9 @@ Gatys et al. 2015, figure 1. An Objective with one term, and otherwise `stylize`
 from __future__ import annotations
 
 import argparse
-import dataclasses
 
 from neural_style_tf.commands import stylize
+from neural_style_tf.commands.options import add_fields
 from neural_style_tf.errors import OptionError
 from neural_style_tf.objective import Objective
 
@@ -18,7 +18,8 @@ SUMMARY = "see what a layer keeps of a photograph, or layers of a painting"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of the command."""
     stylize.add_pictures(parser)
-    layers = parser.add_argument_group("what is reconstructed").add_argument
+    group = parser.add_argument_group("what is reconstructed")
+    layers = group.add_argument
     layers(
         "--content-layer",
         "--content-layers",
@@ -34,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the styles, what the Gram matrices of these layers see (default: relu1_1 … "
         "relu5_1)",
     )
+    norms = ("content_norm", "gram_norm", "style_norm")
+    add_fields(group, Objective, norms)
     layers(
         "--tv-weight",
         type=float,
@@ -50,10 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stylize.add_optimization(parser)
     stylize.add_progress(parser)
     # Whatever else `stylize` reads is left to the preset.
-    unset = [field.name for field in dataclasses.fields(Objective) if "help" in field.metadata]
-    unset.remove("tv_weight")
-    unset += ["content_weight_blend", "style_layer_weight_exp", "save_style", "config"]
-    parser.set_defaults(**dict.fromkeys(unset))
+    unset = ("content_weight", "style_weight", "content_weight_blend", "style_layer_weight_exp")
+    parser.set_defaults(**dict.fromkeys((*unset, "save_style", "config")))
 
 
 def run(options: argparse.Namespace) -> int:
@@ -67,16 +68,26 @@ def run(options: argparse.Namespace) -> int:
             "expected --content or --styles, one of them, got "
             f"{'both' if options.content else 'none'}; for both there is `stylize`"
         )
-    given, other = ("content", "style") if options.content else ("style", "content")
-    if getattr(options, f"{other}_layers"):
-        flag = {"style": "--style-layers", "content": "--content-layer"}[other]
-        raise OptionError(
-            f"{flag}: there is no {other} to reconstruct; give --{given}-layers, or --{other}s"
-        )
-    setattr(options, f"{other}_weight", 0.0)
+    if options.content:
+        options.style_weight = 0.0
+        for flag, value in (
+            ("--style-layers", options.style_layers),
+            ("--style-blend-weights", options.style_blend_weights),
+        ):
+            if value is not None:
+                raise OptionError(
+                    f"{flag}: got no style to reconstruct; give --styles in place of --content"
+                )
+    else:
+        options.content_weight = 0.0
+        if options.content_layers:
+            raise OptionError(
+                "--content-layer: got no content to reconstruct; give --content in place of "
+                "--styles"
+            )
     if options.tv_weight is None:
         options.tv_weight = 0.0
-    if given == "content" and options.scales is None:
+    if options.content and options.scales is None:
         # Nothing but the layer is to say what the picture is like, at any size.
         options.scales = 1
     return stylize.run(options)

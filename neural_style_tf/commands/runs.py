@@ -96,7 +96,7 @@ class Run:
             job, pictures.styles, weights, objective, self.precision, self.width
         )
         size = size_at_width(pictures.canvas.pixels, self.width)
-        self.total = sum(map(job.schedule.iterations_at, range(len(job.schedule.sizes(*size)))))
+        self.total = job.schedule.total(*size)
         # Before the first tensor: which allocator TensorFlow uses is settled by that.
         self.schedule, self.tiles = fitting.fitted(
             job, weights, objective, self.precision, size, pictures.styles

@@ -8,6 +8,9 @@ from html import escape
 from neural_style_tf.figures.plan import Figure
 from neural_style_tf.figures.texts import TEXTS
 
+# By this a page of ours is known.
+MARK = '<meta name="generator" content="neural-style-tf figures">'
+
 _STYLE = """
 body { margin: 2rem auto; padding: 0 1rem; max-width: 72rem;
   font: 1.05rem/1.6 system-ui, sans-serif; color: #181818; background: #fff; }
@@ -23,19 +26,20 @@ dd { margin: 0; overflow-wrap: anywhere; }
 
 
 def page(
-    figures: Iterable[Figure], facts: Mapping[str, str], sizes: Mapping[str, tuple[int, int]]
+    figures: Iterable[Figure], sizes: Mapping[str, tuple[int, int]], facts: Mapping[str, str]
 ) -> str:
     """The whole of `index.html`.
 
     Args:
         figures: those whose sheets are there, as `<name>.png` and `<name>.json`.
-        facts: what they were made from, in words.
         sizes: `{figure's name: width and height of its sheet}`.
+        facts: what they were made from, in words.
     """
     parts = [
         "<!doctype html>",
         '<html lang="en">',
         '<meta charset="utf-8">',
+        MARK,
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         "<title>Neural style transfer in pictures</title>",
         f"<style>{_STYLE}</style>",

@@ -30,7 +30,7 @@ class Recipe:
         styles: `((which painting, its scale), …)`.
         pooling: None is that of the network as it was trained.
         from_content: start from the photograph, not from noise.
-        stops: iterations whose pictures are kept besides the last.
+        stops: iterations at which the result so far is kept besides the last.
         judged: layers at which the result is compared with what was reconstructed.
     """
 
@@ -51,7 +51,7 @@ class Cell(NamedTuple):
     Attributes:
         label: a line under the picture.
         source: what is shown: a run's picture, or one of the given ones.
-        iteration: which of the run's pictures; None is the last.
+        iteration: which of the run's results; None is the last.
         detail: the middle of it alone, four times as large.
         published: the 2017 program's own picture of the same, by its file's name in that
             program's repository.
@@ -134,7 +134,7 @@ class _Maker:
         self, schedule: Schedule, size: tuple[int, int], layers: Collection[str], paintings: int
     ) -> None:
         self.schedule = schedule
-        self.total = sum(map(schedule.iterations_at, range(len(schedule.sizes(*size)))))
+        self.total = schedule.total(*size)
         self.content_layers = _those_of(CONTENT_LAYERS, layers)
         self.style_layers = _those_of(STYLE_LAYERS, layers)
         self.other = (1, 1.0) if paintings > 1 else (0, 0.5)
@@ -243,7 +243,7 @@ class _Maker:
         )
 
     def start(self) -> Iterator[Row]:
-        # To the end, so that all three have done the same number of iterations.
+        # As many iterations as the default may do.
         long = dataclasses.replace(self.schedule, scales=1, iterations=self.total, tolerance=0.0)
 
         def strip(recipe: Recipe) -> tuple[Cell, ...]:

@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 Array = npt.NDArray[np.uint8]
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
+_NARROWEST = 160  # pixels of a cell: room for labels that can be read
 _PAPER, _INK, _PALE = (255, 255, 255), (24, 24, 24), (110, 110, 110)
 
 
@@ -23,21 +24,29 @@ class Picture(NamedTuple):
 
 
 class Row(NamedTuple):
-    """Pictures side by side under a heading; None leaves a cell empty."""
+    """Pictures side by side under a heading; None leaves a cell empty.
+
+    Attributes:
+        guests: whether these are shown in cells that the other rows are to size.
+    """
 
     heading: str
     pictures: Sequence[Picture | None]
+    guests: bool = False
 
 
 def draw(title: str, rows: Sequence[Row]) -> Array:
     """The sheet, uint8 `[H, W, 3]`.
 
-    Every cell is as large as the largest picture in either direction; smaller ones are shown whole,
-    enlarged until they touch it. Text is of a size that goes with the cells, and wrapped to them.
+    Every cell is as large as the largest picture in either direction, and wide enough for labels;
+    each picture is shown whole, as large as fits. Text is of a size that goes with the cells, and
+    wrapped to them.
     """
-    shown = [picture for row in rows for picture in row.pictures if picture]
+    shown = [picture for row in rows if not row.guests for picture in row.pictures if picture]
     width = max(picture.pixels.shape[1] for picture in shown)
     height = max(picture.pixels.shape[0] for picture in shown)
+    if width < _NARROWEST:
+        width, height = _NARROWEST, round(height * _NARROWEST / width)
     size = min(32, max(13, round(width / 15)))
     font, large = ImageFont.load_default(size), ImageFont.load_default(round(1.4 * size))
     line, gap = round(1.3 * size), size
@@ -48,10 +57,14 @@ def draw(title: str, rows: Sequence[Row]) -> Array:
         lines = [""]
         for word in text.split():
             longer = f"{lines[-1]} {word}".strip()
-            if lines[-1] and of.getlength(longer) > room:
-                lines.append(word)
-            else:
+            if of.getlength(longer) <= room:
                 lines[-1] = longer
+                continue
+            lines.append("")
+            for letter in word:  # of words longer than a line as many letters as fit
+                if of.getlength(lines[-1] + letter) > room:
+                    lines.append("")
+                lines[-1] += letter
         return [each for each in lines if each]
 
     def labels(picture: Picture) -> list[tuple[str, tuple[int, int, int]]]:

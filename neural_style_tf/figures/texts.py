@@ -21,14 +21,14 @@ TEXTS = {
         "the features of that layer), the deep ones keep the things and where they are, and let "
         "colors and edges go. Below, only the Gram matrices of the painting are to match, which "
         "say what occurs together but not where: one layer gives colors and grain, more layers "
-        "give strokes, then whole swirls. That content and style come apart in this way is what "
+        "give strokes, then larger shapes. That content and style come apart in this way is what "
         "style transfer lives on.",
         "各层保留了什么：内容与风格的重建",
         "两行都从噪声出发，终点是一张在网络看来与原图相同的图。上排：要求某一层看到的与照片相"
         "同。浅层几乎保留每个像素（标注的是峰值信噪比，以及该层特征误差相对于噪声起点所剩的比"
         "例），深层保留的是有什么、在哪里，颜色和边缘则丢掉了。下排：只要求与画作的 Gram 矩阵一"
         "致，它记录哪些特征同时出现，却不记录在哪里。只用一层得到颜色和颗粒，层数越多，笔触越"
-        "大，直到整片的漩涡。内容与风格能这样分开，正是风格迁移的根据。",
+        "大，直到出现更大的形状。内容与风格能这样分开，正是风格迁移的依据。",
     ),
     "grid": Text(
         "From top to bottom the style is matched in more and more layers, from left to right the "
@@ -38,7 +38,7 @@ TEXTS = {
         "alone there is only grain; strokes that follow the shapes need the deep ones.",
         "内容与风格之比，以及风格层数",
         "从上到下，参与风格损失的层越来越多；从左到右，内容的权重越来越大（即论文图 3 中的 "
-        "α/β，损失与平均池化也照论文）。左边画作做主，照片几乎看不见；右边照片做主，只带一点画"
+        "α/β，损失与平均池化也照论文）。左边画作占主导，照片几乎看不见；右边照片占主导，只带一点画"
         "的颜色。只用第一层时只有颗粒感，要让笔触顺着物体的形状走，就需要深层。",
     ),
     "pooling": Text(
@@ -53,7 +53,7 @@ TEXTS = {
         "同样的噪声，同样的损失与权重；网络各段之间取四个值中的最大值（训练时如此），或取平均值"
         "（论文的建议，因为梯度能到达每个像素）。平均值比最大值小，风格损失取的是平方之差，因此"
         "比内容损失缩小得多：权重相同时，平均池化的结果离照片更近，颜色更柔和，带有细密均匀的纹"
-        "路；最大池化笔触更锐利，反差更大。用平均池化时不妨加大风格权重，论文的配方正是如此。",
+        "路；最大池化笔触更锐利，对比更强。用平均池化时不妨加大风格权重，论文的配方正是如此。",
     ),
     "denoising": Text(
         "The total variation term adds up how much neighboring pixels differ. The deep layers "
