@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +15,33 @@ from PIL import Image
 
 from neural_style_tf.__main__ import main
 
+ROOT = Path(__file__).parent.parent
 PICTURES = ["--content", "content.png", "--styles", "a.png"]
 SHORT = ["--network", "tiny.mat", "--iterations", "3", "--output", "out.png"]
 
 
 def run(*words: str) -> int:
     return main(["neural-style-tf", *words])
+
+
+def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
+    """The program in a process of its own, which SIGINT can interrupt.
+
+    A shell that starts something in the background has it ignore SIGINT, and that is inherited: by
+    these tests, too, where they run in the background. What is handled here is not ignored there.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "neural_style_tf", *words],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def pixels(path: str) -> Any:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,9 +16,8 @@ from PIL import Image
 
 from neural_style_tf import files
 from tests import tiny
-from tests.commandline import error, pixels, run
+from tests.commandline import begin, error, pixels, run
 
-ROOT = Path(__file__).parent.parent
 SMALL = ["--network", "tiny.mat", "--width", "32", "--iterations", "2", "--output-dir", "out"]
 FIGURES = ["figures", "--content", "content.png", "--style", "a.png", *SMALL]
 TWO = [*FIGURES, "--style", "a.png", "b.png"]
@@ -145,21 +142,10 @@ def test_what_was_made_of_something_else_is_painted_again(again: Path) -> None:
     assert shown == ["4-denoising"], "of the others some cells are of another seed"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_an_interrupted_command_goes_on_where_it_was(folder: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "neural_style_tf",
-        *FIGURES,
-        "--only",
-        "4",
-        "--iterations",
-        "150",
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    program = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    command = [*FIGURES, "--only", "4", "--iterations", "150"]
+    program = begin(folder, *command)
     cells = folder / "out" / "cells"
     end = time.monotonic() + 120
     while not list(cells.glob("*.json")):
@@ -174,7 +160,7 @@ def test_an_interrupted_command_goes_on_where_it_was(folder: Path) -> None:
     done = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
     assert 1 <= len(done) < 3
     assert not list(cells.glob("*.tmp"))
-    assert run(*command[3:]) == 0
+    assert run(*command) == 0
     now = {path.name: path.stat().st_mtime_ns for path in cells.glob("*.json")}
     assert len(now) == 3
     assert all(now[name] == then for name, then in done.items())

@@ -21,9 +21,7 @@ from neural_style_tf.__main__ import parse
 from neural_style_tf.commands.job import resolve
 from neural_style_tf.schedule import Schedule
 from tests import tiny
-from tests.commandline import PICTURES, SHORT, error, pixels, run
-
-ROOT = Path(__file__).parent.parent
+from tests.commandline import PICTURES, ROOT, SHORT, begin, error, pixels, run
 
 
 def test_a_picture_is_written(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -333,27 +331,9 @@ def test_too_little_memory_is_one_line(
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     """The program in a process of its own, up to its first line of losses."""
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "neural_style_tf",
-            *PICTURES,
-            "--network",
-            "tiny.mat",
-            "--output",
-            "out.png",
-            "--iterations",
-            "10000000",
-            "--print-iterations",
-            "1000000",
-            *words,
-        ],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
+    endless = ["--iterations", "10000000", "--print-iterations", "1000000"]
+    process = begin(
+        folder, *PICTURES, "--network", "tiny.mat", "--output", "out.png", *endless, *words
     )
     assert process.stdout
     while "total loss" not in (line := process.stdout.readline()):
