@@ -36,6 +36,7 @@ FLOORS = (
     ("commands.fitting", "commands.styles"),
     ("commands.runs",),
     ("commands.cells",),
+    ("commands.sheets",),
     ("commands.stylize", "commands.figures"),
     ("commands.reconstruct",),
     ("__main__",),
