@@ -15,6 +15,24 @@ T = TypeVar("T")
 
 EXIT_CODE = 130  # 128 + SIGINT, as shells have it
 
+_asked = threading.Event()
+
+
+def heed() -> None:
+    """From now on a Ctrl-C is remembered, should a library swallow the exception.
+
+    TensorFlow and Keras do, now and then, while they build a graph; `interruptible` raises it again.
+    """
+
+    def handler(*_: object) -> NoReturn:
+        _asked.set()
+        raise KeyboardInterrupt
+
+    _asked.clear()
+    with contextlib.suppress(ValueError):  # only the main thread may
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, handler)
+
 
 def interruptible(items: Iterator[T]) -> Iterator[T]:
     """The same items, made in another thread, so that this one can be interrupted while waiting.
@@ -38,6 +56,8 @@ def interruptible(items: Iterator[T]) -> Iterator[T]:
     threading.Thread(target=work, daemon=True, name="device").start()
     try:
         while True:
+            if _asked.is_set():
+                raise KeyboardInterrupt
             try:
                 # The time limit lets Windows see Ctrl-C; elsewhere the wait itself is interrupted.
                 what, value = made.get(timeout=0.5)

@@ -114,6 +114,7 @@ def run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
     logging.get_absl_handler().setFormatter(None)
+    interrupts.heed()
     job = resolve(options)
     check_outputs(options, job)
     location = fetch.find(job.inputs.network)
