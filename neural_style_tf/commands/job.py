@@ -59,7 +59,7 @@ class Inputs:
     )
     precision: str = option(
         "auto",
-        "of the network; auto is bfloat16 where the processor has it, but for Adam",
+        "of the network; auto is bfloat16 where the processor is faster in it, but for Adam",
         choices=PRECISIONS,
     )
     memory_limit: float | None = option(
