@@ -44,7 +44,8 @@ def test_the_precision_is_the_machines_but_for_adam(
     ("flags", "expected"),
     [
         ("fpu avx2 avx512f", "float32"),
-        ("avx512_bf16 avx2", "bfloat16"),
+        ("AuthenticAMD avx512_bf16 avx2", "bfloat16"),
+        ("GenuineIntel avx512_bf16 avx2", "float32"),
         ("amx_bf16 amx_tile", "bfloat16"),
     ],
 )
