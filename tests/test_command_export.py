@@ -161,6 +161,7 @@ def test_the_bytes_of_a_picture_are_png(folder: Path) -> None:
 
     stream = io.BytesIO()
     Image.fromarray(tiny.picture(20, 24, 1)).convert("L").save(stream, "JPEG")
-    [data] = Exported(nets.net(), MIX).serve_bytes(tf.constant([stream.getvalue()]))["painted"]
+    module = Exported(nets.net(), MIX)
+    [data] = module.serve_bytes(tf.constant([stream.getvalue()]))["painted"]
     painted = Image.open(io.BytesIO(data.numpy()))
     assert (painted.format, painted.mode, painted.size) == ("PNG", "RGB", (24, 20))

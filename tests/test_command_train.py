@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,11 @@ from tests.commandline import begin, error, run
 
 SHORT = ["--network", "tiny.mat", "--size", "64", "--batch-size", "2", *nets.FLAGS]
 TRAIN = ["train", "--style", "a.png", "--photos", "photos", *SHORT]
+
+
+def _events(folder: Path) -> bool:
+    """Whether TensorBoard's file has more than its head, which comes before the first record."""
+    return any(path.stat().st_size > 100 for path in folder.glob("logs/events*"))
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +48,7 @@ def test_a_network_is_trained_and_says_how(
     assert net.card["objective"]["style_weight"] == 70
     assert net.card["losses"]["total"] > 0
     assert net.card["photographs"] == 5
+    assert json.loads(json.dumps(net.card)) == net.card
     assert any(
         message.startswith("1 of 5 photographs could not be read and were skipped: ")
         and "broken.jpg" in message
@@ -61,22 +68,24 @@ def test_a_network_is_trained_and_says_how(
         np.testing.assert_array_equal(model.named[name].numpy(), array)
 
 
-def test_several_styles_with_names_in_npz() -> None:
+def test_several_styles_with_names_in_npz_and_tensorboard() -> None:
+    pytest.importorskip("tensorboard", reason="needs tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     words = ["train", "--styles", "a.png", "b.png", "--names", "night", "day", "--photos", "photos"]
-    words += [*SHORT, "--steps", "2", "--output", "net.npz", "--quiet"]
+    words += [*SHORT, "--steps", "2", "--output", "net.npz", "--quiet", "--log-dir", "logs"]
     assert run(*words) == 0
+    log = EventAccumulator("logs", {"images": 0, "scalars": 0, "tensors": 0})
+    log.Reload()
+    tags = set(log.Tags()["tensors"])
+    assert {"loss/total", "validation/total", "validation", "examples per second"} <= tags
+    width, height = log.Tensors("validation")[-1].tensor_proto.string_val[:2]
+    # Photographs above what each of two styles makes of them.
+    assert (int(width), int(height)) == (4 * 64, 3 * 64)
     net = read_net("net.npz")
     assert net.styles == ("night", "day")
     assert net.weights["first/scale"].shape == (2, 4)
     assert (net.weights["up2/scale"][0] != net.weights["up2/scale"][1]).any()
-
-
-def test_the_same_command_makes_the_same_network() -> None:
-    for name in ("x.npz", "y.npz"):
-        assert run(*TRAIN, "--steps", "2", "--output", name) == 0
-    x, y = (read_net(name) for name in ("x.npz", "y.npz"))
-    for name, array in x.weights.items():
-        np.testing.assert_array_equal(array, y.weights[name])
 
 
 def test_an_interrupted_training_goes_on(
@@ -84,33 +93,30 @@ def test_an_interrupted_training_goes_on(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """Ctrl-C after some steps; --resume makes what would have come of it anyway."""
-    steps = ["--steps", "400", "--output", "net.npz"]
+    steps = ["--steps", "120", "--output", "net.npz"]
     process = begin(folder, *TRAIN, *steps, "--log-dir", "logs")
-    # TensorBoard's events are written from the first record on.
-    while not list(folder.glob("logs/events*")) and process.poll() is None:
-        pass
-    import time
-
-    time.sleep(2.5)
+    # Its first record is written when some steps are done.
+    while not _events(folder) and process.poll() is None:
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
     assert "Interrupted: with --resume the same command goes on" in err
     kept = folder / "net.npz.training"
     with np.load(kept) as arrays:
-        done = int(arrays["adam/adam/iteration"])
-    assert 0 < done < 400
+        done = int(arrays["adam/0"])
+    assert 0 < done < 120
     assert not (folder / "net.npz").exists()
 
     assert "net.npz.training exists, an interrupted training: go on with --resume" in error(
         capsys, *TRAIN, *steps
     )
-    assert "its training is {'steps': 400" in error(
+    assert "its training is {'steps': 120" in error(
         capsys, *TRAIN, *steps, "--resume", "--learning-rate", "0.1"
     )
     shutil.copy(kept, folder / "copy.npz.training")
     assert run(*TRAIN, *steps, "--resume") == 0
-    assert f"Going on after step {done} of 400" in caplog.messages
+    assert f"Going on after step {done} of 120" in caplog.messages
     assert not kept.exists()
     assert run(*TRAIN, *steps[:2], "--output", "whole.npz") == 0
     resumed, whole = read_net("net.npz"), read_net("whole.npz")
@@ -130,20 +136,6 @@ def test_begin_with_a_trained_network() -> None:
     np.testing.assert_allclose(two.weights["up1/scale"][1], one.weights["up1/scale"][0], atol=1e-6)
 
 
-def test_tensorboard_has_losses_and_a_strip() -> None:
-    pytest.importorskip("tensorboard")
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    assert run(*TRAIN, "--steps", "3", "--output", "net.npz", "--log-dir", "logs") == 0
-    log = EventAccumulator("logs", {"images": 0, "scalars": 0, "tensors": 0})
-    log.Reload()
-    tags = set(log.Tags()["tensors"])
-    assert {"loss/total", "validation/total", "validation", "examples per second"} <= tags
-    width, height = log.Tensors("validation")[-1].tensor_proto.string_val[:2]
-    # Photographs above what the one style makes of them.
-    assert (int(width), int(height)) == (4 * 64, 2 * 64)
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -151,7 +143,7 @@ def test_tensorboard_has_losses_and_a_strip() -> None:
         (["train", "--style", "a.png"], "--photos is missing"),
         (["train", "--style", "a.png", "--photos", "photos"], "--output is missing"),
         ([*TRAIN, "--output", "net.pb"], "expected a name that ends in .keras or .npz"),
-        ([*TRAIN, "--output", "no/net.keras"], "there is no folder no"),
+        ([*TRAIN, "--output", "no/net.keras"], "there is no folder "),
         ([*TRAIN, "--output", "n.npz", "--steps", "0"], "steps: expected a whole number, 1 or"),
         ([*TRAIN, "--output", "n.npz", "--size", "32"], "size: expected a whole number from 64"),
         ([*TRAIN, "--output", "n.npz", "--learning-rate", "nan"], "learning rate: expected a fin"),
@@ -191,9 +183,3 @@ def test_a_cluster_that_cannot_be_meant(
 ) -> None:
     monkeypatch.setenv("TF_CONFIG", config)
     assert "$TF_CONFIG: expected JSON" in error(capsys, *TRAIN, "--output", "net.npz")
-
-
-def test_a_card_is_plain_data() -> None:
-    assert run(*TRAIN, "--steps", "1", "--output", "net.npz") == 0
-    card = read_net("net.npz").card
-    assert json.loads(json.dumps(card)) == card

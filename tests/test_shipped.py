@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from neural_style_tf.transform import shipped
+from neural_style_tf.transform.stored import read_net
 from tests.commandline import ROOT, pixels, run
 
 
@@ -34,7 +35,7 @@ def test_a_style_paints_by_its_name(name: str, folder: Path) -> None:
 
 def test_each_style_is_another() -> None:
     for path in set(shipped.names().values()):
-        net = shipped.read_net(path)
+        net = read_net(path)
         for index, one in enumerate(net.weights["up2/scale"]):
             for other in net.weights["up2/scale"][index + 1 :]:
                 assert abs(one - other).max() > 0.05
@@ -44,7 +45,7 @@ def test_cards_say_what_they_were_trained_on() -> None:
     text = (shipped.FOLDER / "CARD.md").read_text()
     for name, path in shipped.names().items():
         assert f"`{name}`" in text
-        card = shipped.read_net(path).card
+        card = read_net(path).card
         assert {"program", "training", "objective", "losses", "photographs"} <= card.keys()
         assert json.loads(json.dumps(card)) == card
     assert (ROOT / "docs" / "nets.jpg").exists()

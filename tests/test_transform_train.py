@@ -57,7 +57,7 @@ def test_a_training_that_is_stopped_goes_on_as_if_it_had_not(shallow: Any, photo
     whole = trainer(shallow)
     curve = list(losses(whole, photos))
     first = trainer(shallow)
-    before = [loss for loss, _ in zip(losses(first, photos), range(3), strict=False)]
+    before = [loss for _, loss in zip(range(3), losses(first, photos), strict=False)]
     kept = {name: array.copy() for name, array in first.state().items()}
     second = trainer(shallow, seed=5)  # nothing of its own is left
     second.training = first.training
@@ -95,9 +95,11 @@ def test_a_step_is_adam_on_the_mean_of_the_pictures(shallow: Any, photos: Photos
     assert record.terms.total == pytest.approx(np.mean(totals), rel=1e-4)
     assert (record.step, record.total, record.examples, record.last) == (1, 1, 3, True)
     rate = Training().learning_rate
+    most = max(abs(gradient).max() for gradient in gradients)
     for variable, was, gradient in zip(variables, before, gradients, strict=True):
         # Adam's first step has the length of the learning rate, whatever the gradient.
-        sure = abs(gradient) > 1e-3 * abs(gradient).max()
+        # Some have none but rounding: an offset that the next normalization takes away again.
+        sure = abs(gradient) > 1e-4 * most
         moved = (variable.numpy() - was)[sure]
         np.testing.assert_allclose(moved, -rate * np.sign(gradient[sure]), rtol=1e-2)
 
@@ -109,7 +111,9 @@ def test_validation_paints_every_photograph_in_every_style(shallow: Any, photos:
     assert painted.shape == (2, 3, SIZE, SIZE, 3)
     assert terms.total > 0
     photo = tf.constant(crops[1][None], tf.float32)
-    np.testing.assert_allclose(painted[1, 1], ours.model(photo, [[0.0, 1.0]])[0], atol=1e-2)
+    np.testing.assert_allclose(
+        painted[1, 1], ours.model(photo, tf.constant([[0.0, 1.0]]))[0], atol=1e-2
+    )
 
 
 def test_a_loss_that_is_not_finite(shallow: Any, photos: Photos) -> None:
@@ -155,4 +159,7 @@ def test_two_workers_do_what_one_does(folder: Path) -> None:
     cards = [json.loads(str(each.pop("settings")))["card"] for each in (one, both)]
     assert cards[1]["losses"]["total"] == pytest.approx(cards[0]["losses"]["total"], rel=1e-4)
     for name, array in one.items():
-        np.testing.assert_allclose(both[name], array, atol=2e-4, err_msg=name)
+        # The offset at the end of a block has no gradient but rounding, which Adam enlarges: the
+        # next normalization takes it away.
+        if not name.endswith("_2/offset"):
+            np.testing.assert_allclose(both[name], array, atol=2e-4, err_msg=name)

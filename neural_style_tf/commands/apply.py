@@ -161,7 +161,9 @@ class _Work:
         painted = self.painter(pixels, self._side(*pixels.shape[1:3]))
         if self.look.preserve_colors:
             painted = keep_colors(painted, pixels)
-        return painted if strength == 1 else (1 - strength) * pixels + strength * painted
+        if strength == 1:
+            return painted
+        return (1 - strength) * pixels + strength * painted.clip(0, 255)
 
     def _side(self, height: int, width: int) -> int | None:
         """Of the tiles, None for none."""

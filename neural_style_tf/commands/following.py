@@ -179,6 +179,7 @@ class TensorBoard:
                 self.summary.image("validation", picture[None])
                 for name, value in losses.items():
                     self.summary.scalar(f"validation/{name}", value)
+        self.writer.flush()  # by itself it waits for minutes
 
     def close(self) -> None:
         self.writer.close()

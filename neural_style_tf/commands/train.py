@@ -148,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
     if state:
         following.check_same(settings, state[0], job.kept)
 
-    device = tensorflow.start()
+    device = tensorflow.start(look=distribution.workers() == 1)
     strategy = distribution.strategy()
     devices = strategy.num_replicas_in_sync
     if job.training.batch_size % devices:
@@ -190,6 +190,7 @@ def run(options: argparse.Namespace) -> int:
                 last = record
                 for watcher in watchers:
                     watcher(record)
+                interrupts.check()
         except KeyboardInterrupt:
             interrupts.exit_on_next()
             logging.warning("Interrupted: with --resume the same command goes on")
@@ -200,9 +201,7 @@ def run(options: argparse.Namespace) -> int:
             "program": f"neural-style-tf {__version__}",
             **settings,
             "precision": precision,
-            "losses": {name: float(f"{v:.6g}") for name, v in last.terms._asdict().items()}
-            if last
-            else {},
+            "losses": _losses(job, trainer, last),
         }
         write_net(job.output, trainer, job, card)
         job.kept.unlink(missing_ok=True)
@@ -336,6 +335,14 @@ def _strip(trainer: Trainer, photos: Photos) -> tuple[np.ndarray, Mapping[str, f
     rows = [crops, *np.clip(np.rint(painted), 0, 255).astype(np.uint8)]  # each [N, size, size, 3]
     picture = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
     return picture, terms._asdict()
+
+
+def _losses(job: Job, trainer: Trainer, last: Record | None) -> dict[str, float]:
+    """Of photographs that were held out, or else of the last ones trained on."""
+    terms: Mapping[str, float] = last.terms._asdict() if last else {}
+    if job.validation:
+        _, terms = _strip(trainer, _photos(job, job.validation))
+    return {name: float(f"{value:.6g}") for name, value in terms.items()}
 
 
 def _tell_unreadable(photos: Photos) -> None:

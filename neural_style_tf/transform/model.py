@@ -18,6 +18,8 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras
 
+__all__ = ["TransformNet", "initial_weights", "keras"]
+
 
 @keras.saving.register_keras_serializable("neural_style_tf")
 class TransformNet(keras.Model):

@@ -105,8 +105,8 @@ class Trainer:
 
     def state(self) -> dict[str, np.ndarray]:
         """All that a training needs to go on as if it had not stopped, by name."""
-        moments = {f"adam/{v.path}": v.numpy() for v in self.optimizer.variables}
-        return {**self.model.arrays(), **moments}
+        adam = {f"adam/{i}": v.numpy() for i, v in enumerate(self.optimizer.variables)}
+        return {**self.model.arrays(), **adam}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from what `state` gave.
@@ -116,8 +116,8 @@ class Trainer:
         """
         for name, variable in self.model.named.items():
             variable.assign(state[name])
-        for variable in self.optimizer.variables:
-            variable.assign(state[f"adam/{variable.path}"])
+        for index, variable in enumerate(self.optimizer.variables):
+            variable.assign(state[f"adam/{index}"])
 
     def records(
         self, photos: Photos, stops: Collection[int] = (), heartbeat: float = 1.0
