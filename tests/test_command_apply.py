@@ -102,7 +102,7 @@ def test_little_memory_means_tiles_and_the_same_picture(monkeypatch: pytest.Monk
         return sides[-1]
 
     monkeypatch.setattr(apply._Work, "_side", spy)
-    limit = ["--memory-limit", str(2e6 / memory.GIB)]
+    limit = ["--memory-limit", str(2.4e6 / memory.GIB)]
     assert run(*APPLY, "--input", "p.png", "--output", "tiles.png", *limit) == 0
     assert sides == [64]
     assert abs(pixels("tiles.png") - pixels("whole.png")).max() <= 1

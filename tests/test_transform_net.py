@@ -130,9 +130,10 @@ def test_the_smallest_of_pictures(size: tuple[int, int]) -> None:
 
 
 def test_tiles_take_less_memory_by_the_estimate() -> None:
-    net = nets.net()
-    assert footprint(net, "float32", tiled=True) < footprint(net, "float32", tiled=False)
-    assert footprint(net, "bfloat16", tiled=False) < footprint(net, "float32", tiled=False)
+    net, size = nets.net(), (2000, 3000)
+    assert footprint(net, "float32", size, 512) < footprint(net, "float32", size)
+    assert footprint(net, "float32", size, 256) < footprint(net, "float32", size, 512)
+    assert footprint(net, "bfloat16", size) < footprint(net, "float32", size)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -63,23 +62,21 @@ class Painter:
         return painted[:, :height, :width]
 
 
-def footprint(net: Net, precision: str, *, tiled: bool) -> float:
-    """Bytes for each pixel of a picture that painting it takes: what came of measuring.
+def footprint(net: Net, precision: str, size: tuple[int, int], side: int | None = None) -> float:
+    """Bytes that painting a picture takes, beside TensorFlow: what came of measuring.
 
-    Whole, the largest stage is there several times: enlarged, with its margin, convolved and
-    normalized. In tiles, the largest that is kept and the one made of it; see `Tiling`.
+    Whole, what its second enlargement gets, makes and adds is there at once, of full size. In tiles
+    that is of a tile, with what the C library keeps of others; and of the picture, what is kept at
+    half and at a quarter of its size (see `Tiling`). Measured with benchmarks/feedforward.py.
+
+    Args:
+        size: height and width of the picture.
+        side: of the tiles, None for none.
     """
     full, half, quarter = net.architecture.widths
     item = 2 if precision == "bfloat16" else 4
-    pictures = 2 * 12  # given and painted, float32
-    if tiled:
-        return pictures + item * (3 + max(half / 4 + quarter / 16, 3 * quarter / 16))
-    return pictures + item * (2.2 * half + 2.2 * full)
-
-
-def mixture(styles: Sequence[str], weights: Sequence[float]) -> list[float]:
-    """Shares that sum to 1; equal ones where no weights are given."""
-    if not weights:
-        return [1 / len(styles)] * len(styles)
-    total = math.fsum(weights)
-    return [weight / total for weight in weights]
+    pixels = size[0] * size[1]
+    if side is None:
+        return pixels * (24 + 2.8 * item * (half + full))
+    kept = half / 2 + 3 * quarter / 16
+    return pixels * (36 + 1.1 * item * kept) + 6.3 * item * (half + full) * side**2
