@@ -40,9 +40,11 @@ def painted(net: Net, pixels: npt.NDArray[Any], mix: Sequence[float]) -> npt.NDA
         if stage.name == "down2":
             sizes["up1"] = current.shape[:2]
         if stage.enlarge:
-            height, width = sizes[stage.name]
-            current = current.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+            current = current.repeat(2, axis=0).repeat(2, axis=1)
         current = _convolved(current, net.weights[f"{stage.name}/kernel"], stage)
+        if stage.enlarge:
+            height, width = sizes[stage.name]
+            current = current[:height, :width]
         if not stage.normalized:
             return 127.5 + 150 * np.tanh(current + net.weights[f"{stage.name}/bias"])
         current = _normalized(current, net.weights, stage, np.asarray(mix, np.float64))

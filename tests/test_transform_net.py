@@ -10,9 +10,11 @@ import tensorflow as tf
 
 from neural_style_tf.errors import OptionError
 from neural_style_tf.transform.architecture import Architecture
-from neural_style_tf.transform.net import doubled, instance_norm, paint, reflected
+from neural_style_tf.transform.net import doubled_and_convolved, instance_norm, paint, reflected
 from neural_style_tf.transform.painter import Painter, footprint
 from tests import nets, tiny
+
+AROUND = [[0, 0], [1, 1], [1, 1], [0, 0]]
 
 
 def drawn(*shape: int) -> tf.Tensor:
@@ -79,15 +81,24 @@ def test_reflection_and_its_gradient_are_those_of_pad(margin: int) -> None:
     np.testing.assert_allclose(ours[1], wanted[1], rtol=1e-5, atol=1e-5)
 
 
-def test_doubling_and_its_gradient() -> None:
-    x, weight = drawn(2, 3, 4, 5), drawn(2, 6, 8, 5)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        made = doubled(x)
-        total = tf.reduce_sum(weight * made)
-    np.testing.assert_array_equal(made, np.asarray(x).repeat(2, 1).repeat(2, 2))
-    wanted = np.asarray(weight).reshape(2, 3, 2, 4, 2, 5).sum(axis=(2, 4))
-    np.testing.assert_allclose(tape.gradient(total, x), wanted, rtol=1e-5, atol=1e-5)
+def test_convolving_what_is_doubled_is_done_before_doubling() -> None:
+    x, kernel, weight = drawn(2, 5, 4, 3), drawn(3, 3, 3, 2), drawn(2, 10, 8, 2)
+
+    def plain(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        doubled = tf.repeat(tf.repeat(x, 2, 1), 2, 2)
+        return tf.nn.conv2d(tf.pad(doubled, AROUND, "REFLECT"), kernel, 1, "VALID")
+
+    def both(function: Any) -> tuple[tf.Tensor, Any]:
+        with tf.GradientTape() as tape:
+            tape.watch((x, kernel))
+            made = function(x, kernel)
+            total = tf.reduce_sum(weight * tf.square(made))
+        return made, tape.gradient(total, (x, kernel))
+
+    ours, wanted = both(doubled_and_convolved), both(plain)
+    np.testing.assert_allclose(ours[0], wanted[0], atol=1e-5)
+    for own, other in zip(ours[1], wanted[1], strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-4)
 
 
 def test_the_fused_normalization_is_the_plain_one() -> None:

@@ -170,8 +170,8 @@ class Tiling:
         assert stage is not None
         assert below is not None
         top, left_, bottom, right = box
-        rows = _sources(top, bottom, stage, below.size[0], layer.size[0])
-        columns = _sources(left_, right, stage, below.size[1], layer.size[1])
+        rows = _sources(top, bottom, stage, below.size[0])
+        columns = _sources(left_, right, stage, below.size[1])
         low, high = rows.min(), rows.max() + 1
         first, last = columns.min(), columns.max() + 1
         seen = self._window(below, (low, first, high, last))
@@ -180,13 +180,13 @@ class Tiling:
         return tf.nn.conv2d(seen, kernel, stage.stride, "VALID")
 
 
-def _sources(begin: int, end: int, stage: Stage, below: int, size: int) -> npt.NDArray[np.int64]:
+def _sources(begin: int, end: int, stage: Stage, below: int) -> npt.NDArray[np.int64]:
     """The positions of the layer below that positions begin to end of a stage are computed from.
 
-    Along one axis: `below` and `size` are the lengths of the layer below and of the stage's own.
+    Along one axis, where the layer below has so many positions.
     """
     margin = stage.kernel // 2
-    length = size if stage.enlarge else below  # of what is convolved
+    length = 2 * below if stage.enlarge else below  # of what is convolved
     seen = np.arange(begin * stage.stride - margin, (end - 1) * stage.stride + margin + 1)
     seen = np.abs(seen)  # reflected at the beginning, and at the end
     seen = np.where(seen >= length, 2 * (length - 1) - seen, seen)
