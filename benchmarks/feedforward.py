@@ -39,7 +39,7 @@ from neural_style_tf.transform import shipped  # noqa: E402
 from neural_style_tf.transform.architecture import Architecture  # noqa: E402
 
 # Evaluations after which the loss of an optimization is shown.
-SHOWN = (10, 20, 30, 50, 100)
+SHOWN = (10, 20, 30, 50)
 JOHNSON = Architecture((32, 64, 128), 5, 9)
 
 
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("--styles", nargs="+", required=True, metavar="NAME=FILE")
     one.add_argument("--side", type=int, default=256, help="of the square that is painted")
     one.add_argument("--network", default="compact")
-    one.add_argument("--optimizers", nargs="+", default=["lbfgs", "adam"])
+    one.add_argument("--optimizers", nargs="*", default=["lbfgs", "adam"])
     one.add_argument("--output", type=Path, help="folder for the pictures")
     one = commands.add_parser("speed")
     one.add_argument("--side", type=int, default=512)
@@ -79,8 +79,10 @@ def quality(options: argparse.Namespace) -> None:
     import tensorflow as tf
 
     import vgg
-    from neural_style_tf import Loss, stylize
+    from neural_style_tf import Loss
+    from neural_style_tf.loop import _Loop
     from neural_style_tf.pixels import resize_style
+    from neural_style_tf.pixels import start as start_picture
     from neural_style_tf.traced import Traced
     from neural_style_tf.transform.painter import Painter
 
@@ -93,10 +95,20 @@ def quality(options: argparse.Namespace) -> None:
         width = training["style_width"] or training["size"]
         network = vgg.load(options.network, layers=objective.layers)
         loss = Loss(network, objective)
-        judge, features = Traced(lambda p, t, of=loss: of(p, t)), Traced(loss.features)
+        judge, features = Traced(loss.__call__), Traced(loss.features)
         painting = files.read(path).pixels
         moments = Traced(loss.moments)(resize_style(painting, width))
         painter = Painter(net, [float(style == each) for each in net.styles])
+        # Each traced once, for all photographs.
+        loops = {
+            optimizer: _Loop(
+                loss,
+                Schedule(optimizer=optimizer, iterations=max(SHOWN), tolerance=0.0).resolved(),
+                frozenset(range(max(SHOWN))),
+                1.0,
+            )
+            for optimizer in options.optimizers
+        }
         heads = [f"{o} after {n}" for o in options.optimizers for n in SHOWN]
         counts = [f"as many of {o}" for o in options.optimizers]
         print(f"\n| {name} | photograph | one pass | " + " | ".join((*heads, *counts)) + " |")
@@ -109,8 +121,10 @@ def quality(options: argparse.Namespace) -> None:
                 float(judge(tf.constant(p), targets).total) for p in (painted.clip(0, 255), pixels)
             )
             cells, steps = [], []
-            for optimizer in options.optimizers:
-                curve = _curve(stylize, network, pixels, painting, objective, optimizer, width)
+            for loop in loops.values():
+                first = start_picture(tf.constant(pixels), 1.0, 0)
+                # The lowest loss after 0, 1, … evaluations from noise, at full size alone.
+                curve = [step.result.loss for step in loop.steps(first, targets, 0, 0)]
                 cells += [f"{curve[n]:.3g}" for n in SHOWN]
                 reached = next((n for n, value in enumerate(curve) if value <= own), None)
                 steps.append(f"> {len(curve) - 1}" if reached is None else f"{reached}")
@@ -119,25 +133,6 @@ def quality(options: argparse.Namespace) -> None:
             if options.output:
                 options.output.mkdir(parents=True, exist_ok=True)
                 files.write(options.output / f"{name}-{Path(photo).stem}.png", painted)
-
-
-def _curve(
-    stylize: Any,
-    network: Any,
-    pixels: npt.NDArray[np.float32],
-    painting: npt.NDArray[np.float32],
-    objective: Objective,
-    optimizer: str,
-    width: int,
-) -> list[float]:
-    """The lowest loss after 0, 1, … evaluations from noise, at full size alone."""
-    total = max(SHOWN)
-    schedule = Schedule(optimizer=optimizer, iterations=total, scales=1, tolerance=0.0)
-    scale = width / pixels.shape[2]
-    steps = stylize(
-        network, pixels, [painting], objective, schedule, style_scales=[scale], stops=range(total)
-    )
-    return [step.result.loss for step in steps]
 
 
 def _square(path: str, side: int) -> npt.NDArray[np.float32]:
@@ -155,8 +150,6 @@ def _square(path: str, side: int) -> npt.NDArray[np.float32]:
 def speed(options: argparse.Namespace) -> None:
     """Networks side by side, in turns, medians."""
     device = tensorflow.start()
-    import tensorflow as tf
-
     print(f"{options.side}×{options.side}, {device}; ms a picture\n")
     nets: dict[str, Callable[[Any], Any]] = {}
     for precision in ("float32", "bfloat16"):
@@ -171,7 +164,7 @@ def speed(options: argparse.Namespace) -> None:
     for batch in options.batches:
         generator = np.random.default_rng(0)
         shape = (batch, options.side, options.side, 3)
-        pixels = tf.constant(generator.uniform(0, 255, shape), tf.float32)
+        pixels = generator.uniform(0, 255, shape).astype(np.float32)
         times: dict[str, list[float]] = {name: [] for name in nets}
         for turn in range(options.times + 2):  # the first two warm up
             for name, work in nets.items():
@@ -188,9 +181,7 @@ def speed(options: argparse.Namespace) -> None:
     slim = nets["slim, the default, float32"]
     print("\n| slim, float32 | ms | ns a pixel |\n|-|-|-|")
     for side in (256, 512, 1024, 2048):
-        pixels = tf.constant(
-            np.random.default_rng(0).uniform(0, 255, (1, side, side, 3)), "float32"
-        )
+        pixels = np.random.default_rng(0).uniform(0, 255, (1, side, side, 3)).astype(np.float32)
         slim(pixels)
         seconds = []
         for _ in range(3):
@@ -202,7 +193,6 @@ def speed(options: argparse.Namespace) -> None:
 
 def _ours(architecture: Architecture, precision: str) -> Callable[[Any], Any]:
     """A network of ours with random weights; a batch is painted one after the other."""
-    import tensorflow as tf
 
     from neural_style_tf.transform.model import initial_weights
     from neural_style_tf.transform.painter import Painter
@@ -210,9 +200,7 @@ def _ours(architecture: Architecture, precision: str) -> Callable[[Any], Any]:
 
     net = Net(architecture, ("a",), initial_weights(architecture, 1, 0), {})
     painter = Painter(net, [1.0], precision)
-    return lambda pixels: [
-        painter.whole(picture).numpy() for picture in tf.split(pixels, len(pixels))
-    ]
+    return lambda pixels: [painter(pixels[i : i + 1]) for i in range(len(pixels))]
 
 
 def _lengstrom(precision: str) -> Callable[[Any], Any]:
@@ -254,7 +242,7 @@ def _lengstrom(precision: str) -> Callable[[Any], Any]:
         x = norm(tf.nn.conv2d(x, last, 1, "SAME"))
         return tf.tanh(tf.cast(x, tf.float32)) * 150 + 127.5
 
-    return lambda pixels: paint(pixels).numpy()
+    return lambda pixels: paint(tf.constant(pixels)).numpy()
 
 
 def _pytorch(path: Path) -> Callable[[Any], Any]:
@@ -270,7 +258,7 @@ def _pytorch(path: Path) -> Callable[[Any], Any]:
 
     def work(pixels: Any) -> Any:
         with torch.no_grad():
-            return net(torch.from_numpy(pixels.numpy().transpose(0, 3, 1, 2).copy())).numpy()
+            return net(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy())).numpy()
 
     return work
 

@@ -31,8 +31,19 @@ def net(styles: Sequence[str] = ("a", "b"), architecture: Architecture = ARCHITE
     return Net(architecture, tuple(styles), {n: drawn(n, s) for n, s in shapes.items()}, {})
 
 
-def painted(net: Net, pixels: npt.NDArray[Any], mix: Sequence[float]) -> npt.NDArray[np.float64]:
-    """What a network makes of a picture `[H, W, 3]`, as its papers have it, step by step."""
+def painted(
+    net: Net, pixels: npt.NDArray[Any], mix: Sequence[float], margin: int = 8
+) -> npt.NDArray[np.float64]:
+    """What a network makes of a picture `[H, W, 3]`, as its papers have it, step by step.
+
+    Before, it is reflected past its border; that is cut off after.
+    """
+    pixels = np.pad(pixels, ((margin, margin), (margin, margin), (0, 0)), "reflect")
+    whole = _painted(net, pixels, mix)
+    return whole[margin : len(whole) - margin, margin : whole.shape[1] - margin]
+
+
+def _painted(net: Net, pixels: npt.NDArray[Any], mix: Sequence[float]) -> npt.NDArray[np.float64]:
     current = pixels.astype(np.float64) / 127.5 - 1
     results: dict[str, npt.NDArray[np.float64]] = {}
     sizes: dict[str, tuple[int, ...]] = {"up1": (), "up2": current.shape[:2]}

@@ -27,6 +27,14 @@ def test_the_network_is_that_of_the_papers(size: tuple[int, int]) -> None:
     ours = Painter(net, (0.25, 0.75))(picture[None].astype(np.float32))
     assert ours.shape == (1, *size, 3)
     np.testing.assert_allclose(ours[0], nets.painted(net, picture, (0.25, 0.75)), atol=2e-2)
+    alone = paint(
+        net.architecture.stages(),
+        net.weights,
+        tf.constant(picture[None], tf.float32),
+        tf.constant([[0.25, 0.75]]),
+    )
+    wanted = nets.painted(net, picture, (0.25, 0.75), margin=0)
+    np.testing.assert_allclose(alone[0], wanted, atol=2e-2)
 
 
 def test_a_mix_of_one_is_that_style_and_others_differ() -> None:

@@ -13,8 +13,10 @@ from neural_style_tf.transform.net import paint
 from neural_style_tf.transform.stored import Net
 from neural_style_tf.transform.tiling import Tiling
 
-# Reflection at a quarter of the size, rounded up, needs this much of a picture.
-SMALLEST = 16
+# Pixels by which a picture is reflected past its border before it is painted; they are cut off
+# after. The network reflects too, at each stage, but what it makes at the border is a little darker
+# or lighter than elsewhere: most of that is outside then. A multiple of 4, so that nothing moves.
+MARGIN = 8
 
 
 class Painter:
@@ -51,15 +53,13 @@ class Painter:
         Returns:
             float32 `[1, H, W, 3]`, not clipped.
         """
-        height, width = pixels.shape[1:3]
-        rows, columns = max(0, SMALLEST - height), max(0, SMALLEST - width)
-        if rows or columns:
-            pixels = np.pad(pixels, ((0, 0), (0, rows), (0, columns), (0, 0)), "edge")
+        around = (MARGIN, MARGIN)
+        pixels = np.pad(pixels, ((0, 0), around, around, (0, 0)), "reflect")
         if side is None:
             painted = self.whole(tf.constant(pixels)).numpy()
         else:
             painted = self.tiling(pixels, side)
-        return painted[:, :height, :width]
+        return painted[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
 
 
 def footprint(net: Net, precision: str, size: tuple[int, int], side: int | None = None) -> float:
