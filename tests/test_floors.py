@@ -29,6 +29,7 @@ FLOORS = (
     ("tiles", "figures.measures"),
     ("adam", "lbfgs"),
     ("optimizers",),
+    ("descent",),
     ("loop",),
     ("progress",),
     ("commands.interrupts", "commands.options", "commands.tensorflow"),
@@ -51,6 +52,7 @@ NUMERICS = (
     "adam",
     "lbfgs",
     "optimizers",
+    "descent",
     "loop",
     "traced",
 )

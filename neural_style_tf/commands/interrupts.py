@@ -21,7 +21,8 @@ _asked = threading.Event()
 def heed() -> None:
     """From now on a Ctrl-C is remembered, should a library swallow the exception.
 
-    TensorFlow and Keras do, now and then, while they build a graph; `interruptible` raises it again.
+    TensorFlow and Keras do, now and then, while they build a graph; `interruptible` raises it
+    again.
     """
 
     def handler(*_: object) -> NoReturn:
