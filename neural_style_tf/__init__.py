@@ -17,8 +17,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neural_style_tf.descent import Candidate, Step
     from neural_style_tf.errors import DivergedError, FileError, NeuralStyleError, OptionError
-    from neural_style_tf.loop import Candidate, Step, stylize, stylize_image
+    from neural_style_tf.loop import stylize, stylize_image
     from neural_style_tf.losses import Loss, Targets, Terms
     from neural_style_tf.objective import PRESETS, Objective, Preset
     from neural_style_tf.schedule import Schedule
@@ -64,7 +65,8 @@ _HOMES = {
     "transform.model": ("TransformNet",),
     "transform.painter": ("Painter",),
     "transform.stored": ("Net", "read_net"),
-    "loop": ("Candidate", "Step", "stylize", "stylize_image"),
+    "descent": ("Candidate", "Step"),
+    "loop": ("stylize", "stylize_image"),
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from neural_style_tf.adam import Adam
-from neural_style_tf.lbfgs import LBFGS, spectral
+from neural_style_tf.lbfgs import LBFGS, Metric, spectral
 from neural_style_tf.losses import Evaluate
 from neural_style_tf.schedule import HISTORY, Schedule
 
@@ -26,9 +26,14 @@ class Optimizer(Protocol):
         """The state one evaluation of the loss later."""
 
 
-def make(schedule: Schedule) -> Optimizer:
-    """The optimizer that a schedule names, with its settings."""
+def make(schedule: Schedule, metric: Metric = spectral, first_step: float = 5.0) -> Optimizer:
+    """The optimizer that a schedule names, with its settings.
+
+    Args:
+        schedule: names it.
+        metric, first_step: of L-BFGS; those of pictures by default.
+    """
     schedule = schedule.resolved()
     if schedule.optimizer == "lbfgs":
-        return LBFGS(memory=schedule.history or HISTORY, metric=spectral)
+        return LBFGS(schedule.history or HISTORY, metric, first_step)
     return Adam(**schedule.adam)

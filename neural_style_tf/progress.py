@@ -23,7 +23,7 @@ import numpy as np
 from neural_style_tf.errors import FileError, OptionError
 
 if TYPE_CHECKING:
-    from neural_style_tf.loop import Step
+    from neural_style_tf.descent import Step
 
 
 # Seconds beyond which a run is long, and pixels from which on its pace tells of larger sizes.

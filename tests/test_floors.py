@@ -29,6 +29,7 @@ FLOORS = (
     ("tiles", "figures.measures", "transform.painter", "transform.export"),
     ("adam", "lbfgs"),
     ("optimizers",),
+    ("descent",),
     ("loop", "transform.train"),
     ("progress",),
     (
@@ -58,6 +59,7 @@ NUMERICS = (
     "adam",
     "lbfgs",
     "optimizers",
+    "descent",
     "loop",
     "traced",
     "transform/architecture",

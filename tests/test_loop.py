@@ -217,7 +217,7 @@ def test_infinity_stops_the_run_with_the_last_finite_picture(
 def test_a_first_picture_without_a_finite_loss_is_an_error_at_once(
     shallow: Any, content: Picture, style: Picture
 ) -> None:
-    with pytest.raises(DivergedError, match="the loss of the first picture is nan"):
+    with pytest.raises(DivergedError, match="the loss at the start is nan"):
         next(stylize(Exploding(shallow, 3), content, [style]))
 
 

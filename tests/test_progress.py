@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from neural_style_tf import progress
+from neural_style_tf.descent import Candidate, Step
 from neural_style_tf.errors import FileError, OptionError
-from neural_style_tf.loop import Candidate, Step
 from neural_style_tf.losses import Terms
 
 

@@ -19,7 +19,7 @@ from neural_style_tf.objective import PRESETS, Objective
 from vgg.weights import Weights
 
 if TYPE_CHECKING:
-    from neural_style_tf.loop import Step
+    from neural_style_tf.descent import Step
 
 
 @dataclass(frozen=True)

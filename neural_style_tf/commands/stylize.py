@@ -21,7 +21,7 @@ from vgg import fetch
 from vgg.weights import read
 
 if TYPE_CHECKING:
-    from neural_style_tf.loop import Step
+    from neural_style_tf.descent import Step
 
 SUMMARY = "Paint a photograph in the style of paintings."
 

@@ -1,0 +1,213 @@
+"""Descent: iterations on the device over one tensor, whatever it holds, as a generator of Steps.
+
+Pictures, spectrograms and sounds are all brought nearer to an Objective by it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from neural_style_tf.errors import DivergedError
+from neural_style_tf.losses import Terms
+from neural_style_tf.optimizers import Optimizer
+from neural_style_tf.schedule import Schedule
+from neural_style_tf.traced import Traced
+
+# Iterations between two looks for convergence: a line search may stand for a few.
+WINDOW = 20
+
+
+class Candidate(NamedTuple):
+    """A picture that a run may end with: float32 RGB 0-255 `[1, H, W, 3]` on the device.
+
+    Of a sound, `pixels` are frames or samples; see `audio.transfer`.
+    """
+
+    iteration: int
+    loss: float
+    pixels: tf.Tensor
+
+
+class Step(NamedTuple):
+    """Where a run stands: one record for every watcher.
+
+    Attributes:
+        iteration: how many are done at all sizes together, 0 for the first picture.
+        total: iterations that the run will do; less once it has converged at a size.
+        share: of the whole work, how much is done, 0-1: an iteration counts by its pixels.
+        size: height and width in pixels at which it works now.
+        terms: the weighted losses of this iteration's picture, as numbers.
+        pixels: this iteration's picture, on the device, not clipped; whoever wants it on the host
+            pays for the copy.
+        result: what the run would end with if it ended here, of full size. Losses at different
+            sizes are not compared: it is the best of the size that the run has reached.
+    """
+
+    iteration: int
+    total: int
+    share: float
+    size: tuple[int, int]
+    terms: Terms
+    pixels: tf.Tensor
+    result: Candidate
+
+    @property
+    def last(self) -> bool:
+        """Whether the run is over."""
+        return self.iteration == self.total
+
+
+class _State(NamedTuple):
+    """Of the loop at one size. `mark` is the result's loss when convergence was last looked for."""
+
+    optimizer: Any
+    result: Candidate
+    iteration: tf.Tensor
+    mark: tf.Tensor
+    finite: tf.Tensor
+    converged: tf.Tensor
+
+
+class Descent:
+    """Iterations on the device, any number of them a call, over tensors of any height and width.
+
+    Args:
+        evaluate: takes a tensor `[1, H, W, C]` and targets, gives the loss and its gradient.
+        optimizer: takes the targets, gives what minimizes the loss against them.
+        schedule: tolerance, and which tensor to keep.
+        stops: iterations at which a Step is wanted.
+        heartbeat: seconds after which a Step comes anyway. Between two Steps nothing leaves the
+            device.
+        compiled: whether XLA may compile the iterations on a GPU.
+    """
+
+    def __init__(
+        self,
+        evaluate: Callable[[tf.Tensor, Any], tuple[Terms, tf.Tensor]],
+        optimizer: Callable[[Any], Optimizer],
+        schedule: Schedule,
+        stops: Iterable[int] = (),
+        heartbeat: float = 1.0,
+        *,
+        compiled: bool = True,
+    ) -> None:
+        self.optimizer, self.schedule = optimizer, schedule
+        self.stops, self.heartbeat = frozenset(stops), heartbeat
+        # Traced once for all sizes, and the evaluation once for the start and the loop.
+        self.evaluate = Traced(evaluate)
+        on_gpu = bool(tf.config.list_logical_devices("GPU"))
+        self.advance = Traced(self._advance, jit_compile=(compiled and on_gpu) or None)
+
+    def steps(
+        self, pixels: tf.Tensor, targets: Any, own: int, before: int = 0, after: int = 0
+    ) -> Iterator[Step]:
+        """The Steps from one start to one end, with the share of this work alone.
+
+        Args:
+            pixels: where to start.
+            targets: nested tensors, for `evaluate`.
+            own: iterations, at most.
+            before: iterations done before these; the first of all comes with Step 0.
+            after: iterations to follow these, at most.
+        """
+        total = before + own + after
+        state = self._first(pixels, targets)
+        del pixels  # all that is needed of it is in the state
+        if not before:
+            yield _step(state, own, 0, total)
+        done, chunk = 0, 1
+        waypoints = iter(sorted({stop - before for stop in self.stops if 0 < stop - before < own}))
+        waypoint = next(waypoints, own)
+        while done < own and not state.converged:
+            target = min(waypoint, done + chunk)
+            begun = time.perf_counter()
+            state = self.advance(state, tf.constant(target), targets)
+            finite = bool(state.finite)  # waits for the device
+            seconds = (time.perf_counter() - begun) / (target - done)
+            if not finite:
+                yield _step(state, own, before, total)
+                raise _diverged(before + int(state.iteration), self.schedule)
+            if done:  # the first call also traces the graph
+                chunk = max(1, int(self.heartbeat / seconds))
+            done = int(state.iteration)
+            if done == waypoint:
+                waypoint = next(waypoints, own)
+            if state.converged:
+                total -= own - done
+            yield _step(state, own, before, total)
+
+    def _first(self, pixels: tf.Tensor, targets: Any) -> _State:
+        """The state at the first picture."""
+        optimizer = self.optimizer(targets).start(lambda p: self.evaluate(p, targets), pixels)
+        loss = optimizer.terms.total
+        if not np.isfinite(loss):
+            raise DivergedError(
+                f"the loss at the start is {float(loss)}: expected a finite number; lower the "
+                "weights, or check the network and what it was given"
+            )
+        zero, no = tf.zeros((), tf.int32), tf.constant(False)
+        return _State(optimizer, Candidate(zero, loss, pixels), zero, loss, ~no, no)
+
+    def _advance(self, state: _State, target: tf.Tensor, targets: Any) -> _State:
+        """Iterate to `target`, to the last finite picture before it, or to convergence."""
+        schedule, optimizer = self.schedule, self.optimizer(targets)
+
+        def evaluate(pixels: tf.Tensor) -> tuple[Terms, tf.Tensor]:
+            terms, gradient = self.evaluate(pixels, targets)
+            return terms, gradient
+
+        def body(*loop: Any) -> _State:
+            old = _State(*loop)
+            new = optimizer.step(evaluate, old.optimizer)
+            loss = new.terms.total
+            finite = tf.math.is_finite(loss)
+            iteration = old.iteration + tf.cast(finite, tf.int32)
+            better = finite & ((loss < old.result.loss) | (schedule.keep == "last"))
+            result = _choose(better, Candidate(iteration, loss, new.pixels), old.result)
+            due = iteration % WINDOW == 0
+            return _State(
+                _choose(finite, new, old.optimizer),
+                result,
+                iteration,
+                tf.where(due, result.loss, old.mark),
+                finite,
+                due & (old.mark - result.loss < (schedule.tolerance or 0) * old.mark),
+            )
+
+        def unfinished(*loop: Any) -> tf.Tensor:
+            now = _State(*loop)
+            return (now.iteration < target) & now.finite & ~now.converged
+
+        return _State(*tf.while_loop(unfinished, body, tuple(state)))
+
+
+def _choose(condition: tf.Tensor, yes: Any, no: Any) -> Any:
+    return tf.cond(condition, lambda: yes, lambda: no)
+
+
+def _step(state: _State, own: int, before: int, total: int) -> Step:
+    result, pixels = state.result, state.optimizer.pixels
+    iteration = int(state.iteration)
+    return Step(
+        before + iteration,
+        total,
+        iteration / own,
+        (pixels.shape[1], pixels.shape[2]),
+        Terms(*(float(term) for term in state.optimizer.terms)),
+        pixels,
+        Candidate(before + int(result.iteration), float(result.loss), result.pixels),
+    )
+
+
+def _diverged(iteration: int, schedule: Schedule) -> DivergedError:
+    rate = schedule.learning_rate  # only Adam has one
+    likely = f"the learning rate ({rate:g}) or a weight" if rate else "a weight"
+    return DivergedError(
+        f"the loss became NaN or infinite at iteration {iteration + 1}: expected a finite number; "
+        f"{likely} is likely too large: lower it"
+    )
