@@ -91,8 +91,12 @@ def resize_plane(plane: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def _resized(levels: np.ndarray, height: int, width: int) -> np.ndarray:
+    # Across, then down: left to itself, Pillow 13 takes whichever is less work first, and what is
+    # rounded in between is another grey level here and there.
     image = Image.fromarray(levels)
-    return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
+    for size in ((width, image.height), (width, height)):
+        image = image.resize(size, Image.Resampling.BICUBIC)
+    return np.asarray(image)
 
 
 def resize_to_width(picture: Any, width: int) -> tf.Tensor:

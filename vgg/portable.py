@@ -1,0 +1,63 @@
+"""A network for a SavedModel: plain TensorFlow variables, each of its weights once, and no Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import keras
+import tensorflow as tf
+
+from vgg.convolution import WideConvolution
+
+Features = dict[str, tf.Tensor]
+
+
+class Portable(tf.Module):
+    """The weights of a model as variables that a SavedModel keeps, and the model on them.
+
+    Args:
+        model: as `vgg.network.build` makes it.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        super().__init__()
+        # Kept from being tracked: a SavedModel would hold Keras' objects and variables as well.
+        self._model = self._no_dependency(Untracked(model))
+        self.weights = {
+            variable.path.replace("/", "_"): tf.Variable(variable.value, trainable=False)
+            for layer in model.layers
+            for variable in layer.variables
+            if variable is not getattr(layer, "turned", None)
+        }
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The names of the activations."""
+        return tuple(self._model.value.output)
+
+    def bound(self, layers: Iterable[str]) -> Callable[[tf.Tensor], Features]:
+        """The network with its weights as they are now: pixels -> `{layer: activation}`.
+
+        To be called once in a graph, outside its loops: the weights are read, and the second copy
+        of a `WideConvolution`'s kernel is made, here.
+
+        Args:
+            layers: which activations; nothing deeper is computed.
+        """
+        whole = self._model.value
+        model = keras.Model(whole.input, {layer: whole.output[layer] for layer in layers})
+        weights = {name: tf.convert_to_tensor(each) for name, each in self.weights.items()}
+        values = []
+        for layer in model.layers:
+            for variable in layer.variables:
+                if isinstance(layer, WideConvolution) and variable is layer.turned:
+                    kernel = weights[layer.kernel.path.replace("/", "_")]
+                    values.append(tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2)))
+                else:
+                    values.append(weights[variable.path.replace("/", "_")])
+
+        def network(pixels: tf.Tensor) -> Features:
+            features, _ = model.stateless_call([], values, pixels)
+            return dict(features)
+
+        return network
