@@ -62,7 +62,7 @@ class Step(NamedTuple):
         return self.iteration == self.total
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """Of the loop at one size. `mark` is the result's loss when convergence was last looked for."""
 
     optimizer: Any
@@ -101,7 +101,7 @@ class Descent:
         # Traced once for all sizes, and the evaluation once for the start and the loop.
         self.evaluate = Traced(evaluate)
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
-        self.advance = Traced(self._advance, jit_compile=(compiled and on_gpu) or None)
+        self.advance = Traced(self.until, jit_compile=(compiled and on_gpu) or None)
 
     def steps(
         self, pixels: tf.Tensor, targets: Any, own: int, before: int = 0, after: int = 0
@@ -141,19 +141,24 @@ class Descent:
                 total -= own - done
             yield _step(state, own, before, total)
 
-    def _first(self, pixels: tf.Tensor, targets: Any) -> _State:
-        """The state at the first picture."""
-        optimizer = self.optimizer(targets).start(lambda p: self.evaluate(p, targets), pixels)
-        loss = optimizer.terms.total
+    def _first(self, pixels: tf.Tensor, targets: Any) -> State:
+        state = self.begin(pixels, targets)
+        loss = state.result.loss
         if not np.isfinite(loss):
             raise DivergedError(
                 f"the loss at the start is {float(loss)}: expected a finite number; lower the "
                 "weights, or check the network and what it was given"
             )
-        zero, no = tf.zeros((), tf.int32), tf.constant(False)
-        return _State(optimizer, Candidate(zero, loss, pixels), zero, loss, ~no, no)
+        return state
 
-    def _advance(self, state: _State, target: tf.Tensor, targets: Any) -> _State:
+    def begin(self, pixels: tf.Tensor, targets: Any) -> State:
+        """The state at the first picture; like `until`, this may be a part of a larger graph."""
+        optimizer = self.optimizer(targets).start(lambda p: self.evaluate(p, targets), pixels)
+        loss = optimizer.terms.total
+        zero, no = tf.zeros((), tf.int32), tf.constant(False)
+        return State(optimizer, Candidate(zero, loss, pixels), zero, loss, ~no, no)
+
+    def until(self, state: State, target: tf.Tensor, targets: Any) -> State:
         """Iterate to `target`, to the last finite picture before it, or to convergence."""
         schedule, optimizer = self.schedule, self.optimizer(targets)
 
@@ -161,8 +166,8 @@ class Descent:
             terms, gradient = self.evaluate(pixels, targets)
             return terms, gradient
 
-        def body(*loop: Any) -> _State:
-            old = _State(*loop)
+        def body(*loop: Any) -> State:
+            old = State(*loop)
             new = optimizer.step(evaluate, old.optimizer)
             loss = new.terms.total
             finite = tf.math.is_finite(loss)
@@ -170,7 +175,7 @@ class Descent:
             better = finite & ((loss < old.result.loss) | (schedule.keep == "last"))
             result = _choose(better, Candidate(iteration, loss, new.pixels), old.result)
             due = iteration % WINDOW == 0
-            return _State(
+            return State(
                 _choose(finite, new, old.optimizer),
                 result,
                 iteration,
@@ -180,17 +185,17 @@ class Descent:
             )
 
         def unfinished(*loop: Any) -> tf.Tensor:
-            now = _State(*loop)
+            now = State(*loop)
             return (now.iteration < target) & now.finite & ~now.converged
 
-        return _State(*tf.while_loop(unfinished, body, tuple(state)))
+        return State(*tf.while_loop(unfinished, body, tuple(state)))
 
 
 def _choose(condition: tf.Tensor, yes: Any, no: Any) -> Any:
     return tf.cond(condition, lambda: yes, lambda: no)
 
 
-def _step(state: _State, own: int, before: int, total: int) -> Step:
+def _step(state: State, own: int, before: int, total: int) -> Step:
     result, pixels = state.result, state.optimizer.pixels
     iteration = int(state.iteration)
     return Step(

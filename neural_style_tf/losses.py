@@ -6,8 +6,8 @@ from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -161,12 +161,19 @@ class Loss(tf.Module):
         network: `[1, H, W, 3]` float32 RGB 0-255 -> `{layer: [1, h, w, C]}`, with at least
             `objective.layers`.
         objective: what is wanted.
+
+    Attributes:
+        weights: of the content, style and total variation term: the objective's, or scalar tensors
+            for a graph that takes them as inputs.
     """
 
     def __init__(self, network: Network, objective: Objective) -> None:
         super().__init__()
         self.network = network
         self.objective = objective
+        self.weights: Sequence[Any] = tuple(
+            getattr(objective, f"{term}_weight") for term in ("content", "style", "tv")
+        )
 
     def features(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a content picture `[1, H, W, 3]`: `{layer: [1, h, w, C]}`."""
@@ -193,36 +200,42 @@ class Loss(tf.Module):
     ) -> Targets:
         """The targets from the `features` of the content and the `moments` of each style.
 
+        Raises:
+            OptionError: style blend weights of another number than styles, or no style.
+        """
+        layers = self.objective.shares("style")
+        if not layers:
+            return Targets(dict(content), {}, {})
+        if not styles:
+            raise OptionError("expected at least one style picture, got none")
+        moments = {layer: tf.stack([style[layer] for style in styles]) for layer in layers}
+        return self.mixed(content, moments, tf.constant(self.objective.blend(len(styles))))
+
+    def mixed(
+        self, content: Mapping[str, tf.Tensor], moments: Mapping[str, tf.Tensor], blend: tf.Tensor
+    ) -> Targets:
+        """The targets from moments of any number of styles, `{layer: [S, C, C]}`, and their shares.
+
         The style loss of several styles is the blend of their losses, Σ_s b_s·|G − A_s|². With
         Ā = Σ_s b_s·A_s that is |G − Ā|² + Σ_s b_s·|A_s − Ā|²: one comparison, whatever the number
         of styles, plus a constant (`spread`) known beforehand.
 
-        Raises:
-            OptionError: style blend weights of another number than styles, or no style.
+        Args:
+            content, moments: `features` of the content and `moments` of the styles.
+            blend: `[S]` float32, of sum 1.
         """
-        objective = self.objective
-        layers = objective.shares("style")
-        if layers and not styles:
-            raise OptionError("expected at least one style picture, got none")
-        blend = objective.blend(len(styles)) if styles else ()
-
-        def mixed(values: Iterable[tf.Tensor]) -> tf.Tensor:
-            return tf.add_n([b * value for b, value in zip(blend, values, strict=True)])
-
-        def distance(a: tf.Tensor, layer: str) -> tf.Tensor:
-            return style_distance(a, mean[layer], objective.style_norm)
-
-        grams = [
-            {
-                layer: gram(tf.convert_to_tensor(style[layer]), objective.gram_norm)
-                for layer in layers
-            }
-            for style in styles
-        ]
-        mean = {layer: mixed(style[layer] for style in grams) for layer in layers}
-        spread = {
-            layer: mixed(distance(style[layer], layer) for style in grams) for layer in layers
-        }
+        mean: dict[str, tf.Tensor] = {}
+        spread: dict[str, tf.Tensor] = {}
+        for layer in self.objective.shares("style"):
+            grams = gram(moments[layer], self.objective.gram_norm)  # [S, C, C]
+            mean[layer] = tf.reduce_sum(blend[:, None, None] * grams, 0)
+            distances = tf.map_fn(
+                lambda a, middle=mean[layer]: style_distance(
+                    a, middle, self.objective.style_norm
+                ),
+                grams,
+            )
+            spread[layer] = tf.reduce_sum(blend * distances)
         return Targets(dict(content), mean, spread)
 
     def sums(
@@ -268,10 +281,11 @@ class Loss(tf.Module):
             g = gram(moments[layer], objective.gram_norm)
             distance = style_distance(g, targets.grams[layer], objective.style_norm)
             style += share * (distance + targets.spread[layer])
-        content *= objective.content_weight
-        style *= objective.style_weight
+        content_weight, style_weight, tv_weight = self.weights
+        content *= content_weight
+        style *= style_weight
         # Each axis is divided by its own number of differences, as in the 2017 program.
-        tv = objective.tv_weight * tf.reduce_sum(tf.math.divide_no_nan(sums.variation, sums.pairs))
+        tv = tv_weight * tf.reduce_sum(tf.math.divide_no_nan(sums.variation, sums.pairs))
         return Terms(content, style, tv, content + style + tv)
 
     def __call__(self, pixels: tf.Tensor, targets: Targets) -> Terms:

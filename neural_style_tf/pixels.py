@@ -80,8 +80,21 @@ def refine(pixels: tf.Tensor, content: Any, height: int, width: int) -> tf.Tenso
     enlarged = enlarge(pixels, height, width)
     if content is None or pixels.shape[1:3] == (height, width):
         return enlarged
-    coarse = enlarge(resize(content, *pixels.shape[1:3]), height, width)
-    detail = tf.tensordot(resize(content, height, width) - coarse, tf.constant(LUMA), 1)
+    return detailed(
+        enlarged, resize(content, *pixels.shape[1:3]), resize(content, height, width)
+    )
+
+
+def detailed(enlarged: tf.Tensor, coarse: tf.Tensor, fine: tf.Tensor) -> tf.Tensor:
+    """An enlarged picture with half of the content's detail; see `refine`.
+
+    Args:
+        enlarged: `[1, height, width, 3]`.
+        coarse: the content at the size from which that was enlarged, `[1, h, w, 3]`.
+        fine: the content at its size, `[1, height, width, 3]`.
+    """
+    blurred = tf.image.resize(coarse, tf.shape(fine)[1:3], "bicubic")
+    detail = tf.tensordot(fine - blurred, tf.constant(LUMA), 1)
     return enlarged + DETAIL * detail[..., None]
 
 
@@ -122,12 +135,15 @@ def resize_style(style: Any, width: float) -> tf.Tensor:
     return resize(style, *style_size(style, width))
 
 
-def start(picture: tf.Tensor, noise_blend: float, seed: int) -> tf.Tensor:
+def start(
+    picture: tf.Tensor, noise_blend: float | tf.Tensor, seed: int | tf.Tensor
+) -> tf.Tensor:
     """(1 − blend)·picture + blend·noise, where noise is about the mean colour: `[1, H, W, 3]`.
 
     The noise depends on the seed and the shape alone, not on the device.
     """
-    noise = tf.random.stateless_normal(picture.shape, (seed, 0)) * NOISE_DEVIATION + NOISE_MEAN
+    noise = tf.random.stateless_normal(tf.shape(picture), (seed, 0))
+    noise = noise * NOISE_DEVIATION + NOISE_MEAN
     return (1 - noise_blend) * picture + noise_blend * noise
 
 

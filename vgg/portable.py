@@ -21,8 +21,8 @@ class Portable(tf.Module):
 
     def __init__(self, model: keras.Model) -> None:
         super().__init__()
-        # Kept from being tracked: a SavedModel would hold Keras' objects and variables as well.
-        self._model = self._no_dependency(Untracked(model))
+        # Within a function it is not tracked: a SavedModel would hold Keras' own variables as well.
+        self._model = lambda: model
         self.weights = {
             variable.path.replace("/", "_"): tf.Variable(variable.value, trainable=False)
             for layer in model.layers
@@ -33,7 +33,7 @@ class Portable(tf.Module):
     @property
     def layers(self) -> tuple[str, ...]:
         """The names of the activations."""
-        return tuple(self._model.value.output)
+        return tuple(self._model().output)
 
     def bound(self, layers: Iterable[str]) -> Callable[[tf.Tensor], Features]:
         """The network with its weights as they are now: pixels -> `{layer: activation}`.
@@ -44,7 +44,7 @@ class Portable(tf.Module):
         Args:
             layers: which activations; nothing deeper is computed.
         """
-        whole = self._model.value
+        whole = self._model()
         model = keras.Model(whole.input, {layer: whole.output[layer] for layer in layers})
         weights = {name: tf.convert_to_tensor(each) for name, each in self.weights.items()}
         values = []
