@@ -195,6 +195,7 @@ def run(options: argparse.Namespace) -> int:
                 interrupts.check()
         except KeyboardInterrupt:
             interrupts.exit_on_next()
+            keeper.keep()
             logging.warning("Interrupted: with --resume the same command goes on")
             return interrupts.EXIT_CODE
     _tell_unreadable(photos)
