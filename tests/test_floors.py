@@ -21,24 +21,31 @@ FLOORS = (
     ("errors", "traced"),
     ("decoding",),
     ("settings",),
-    ("objective", "schedule"),
+    ("objective", "schedule", "transform.architecture", "transform.training"),
     ("pixels", "files", "memory", "figures.plan", "figures.texts", "figures.sheet"),
     ("styles",),
-    ("style_files",),
-    ("losses", "figures.page"),
-    ("tiles", "figures.measures"),
+    ("style_files", "transform.stored", "transform.net", "transform.photos"),
+    ("losses", "figures.page", "transform.shipped", "transform.model", "transform.tiling"),
+    ("tiles", "figures.measures", "transform.painter", "transform.export"),
     ("adam", "lbfgs"),
     ("optimizers",),
-    ("loop",),
+    ("loop", "transform.train"),
     ("progress",),
-    ("commands.interrupts", "commands.options", "commands.tensorflow"),
-    ("commands.job", "commands.weights"),
-    ("commands.fitting", "commands.styles"),
+    (
+        "commands.interrupts",
+        "commands.options",
+        "commands.tensorflow",
+        "commands.distribution",
+        "commands.following",
+        "commands.models",
+    ),
+    ("commands.job", "commands.weights", "commands.export"),
+    ("commands.fitting", "commands.styles", "commands.apply"),
     ("commands.runs",),
     ("commands.cells",),
     ("commands.sheets",),
     ("commands.stylize", "commands.figures"),
-    ("commands.reconstruct",),
+    ("commands.reconstruct", "commands.train"),
     ("__main__",),
 )
 FLOOR = {module: height for height, modules in enumerate(FLOORS) for module in modules}
@@ -53,6 +60,15 @@ NUMERICS = (
     "optimizers",
     "loop",
     "traced",
+    "transform/architecture",
+    "transform/export",
+    "transform/model",
+    "transform/net",
+    "transform/painter",
+    "transform/photos",
+    "transform/tiling",
+    "transform/train",
+    "transform/training",
 )
 
 
@@ -107,9 +123,9 @@ def test_vgg_knows_nothing_of_style() -> None:
 
 def test_public_names() -> None:
     assert set(neural_style_tf.__all__) == {
-        "PRESETS", "Candidate", "DivergedError", "FileError", "KeptStyle", "Loss",
-        "NeuralStyleError", "Objective", "OptionError", "Preset", "Schedule", "Step", "Targets",
-        "Terms", "read_style", "stylize", "stylize_image",
+        "PRESETS", "Candidate", "DivergedError", "FileError", "KeptStyle", "Loss", "Net",
+        "NeuralStyleError", "Objective", "OptionError", "Painter", "Preset", "Schedule", "Step",
+        "Targets", "Terms", "TransformNet", "read_net", "read_style", "stylize", "stylize_image",
     }  # fmt: skip
     for name in neural_style_tf.__all__:
         assert getattr(neural_style_tf, name).__doc__ or name == "PRESETS"
@@ -127,6 +143,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ["--version"],
         ["weights", "--help"],
         ["figures", "--help"],
+        ["train", "--help"],
+        ["apply", "--help"],
+        ["export", "--help"],
+        ["apply", "--model", "missing.keras", "--input", "a.jpg", "--output", "b.jpg"],
         ["--content", "missing.jpg"],
     ],
 )

@@ -16,8 +16,12 @@ from absl import logging
 _MMAP_THRESHOLD, _BLOCK = -3, 4 * 2**20
 
 
-def start() -> str:
-    """Import TensorFlow, look for devices, and say which one will compute, in words."""
+def start(*, look: bool = True) -> str:
+    """Import TensorFlow, look for devices, and say which one will compute, in words.
+
+    Args:
+        look: whether devices are made ready now. Workers that train together have to say so before.
+    """
     # Read when the library is loaded; whoever set it wants to see what it says.
     quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -31,7 +35,8 @@ def start() -> str:
         for gpu in gpus:
             # Other programs may want the card too.
             tf.config.experimental.set_memory_growth(gpu, True)
-        tf.config.list_logical_devices()
+        if look:
+            tf.config.list_logical_devices()
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         return f"GPU {details.get('device_name', gpus[0].name)}"
