@@ -37,6 +37,7 @@ from neural_style_tf import Objective, Schedule, files  # noqa: E402
 from neural_style_tf.commands import tensorflow  # noqa: E402
 from neural_style_tf.transform import shipped  # noqa: E402
 from neural_style_tf.transform.architecture import Architecture  # noqa: E402
+from neural_style_tf.transform.training import Training  # noqa: E402
 
 # Evaluations after which the loss of an optimization is shown.
 SHOWN = (10, 20, 30, 50)
@@ -91,8 +92,7 @@ def quality(options: argparse.Namespace) -> None:
         name, _, path = pair.partition("=")
         net, [style] = shipped.find(name)
         objective = Objective.from_dict(net.card["objective"])
-        training = net.card["training"]
-        width = training["style_width"] or training["size"]
+        width = Training(**net.card["training"]).painting_width
         network = vgg.load(options.network, layers=objective.layers)
         loss = Loss(network, objective)
         judge, features = Traced(loss.__call__), Traced(loss.features)
@@ -193,7 +193,6 @@ def speed(options: argparse.Namespace) -> None:
 
 def _ours(architecture: Architecture, precision: str) -> Callable[[Any], Any]:
     """A network of ours with random weights; a batch is painted one after the other."""
-
     from neural_style_tf.transform.model import initial_weights
     from neural_style_tf.transform.painter import Painter
     from neural_style_tf.transform.stored import Net

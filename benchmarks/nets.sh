@@ -19,11 +19,10 @@ train() {
         "${styles[@]}" --batch-size 1 --output "$result" --resume "$@"
 }
 
-train "$work/small.npz" --size 128 --steps 5000 --content-weight 15
-weights=(--content-weight 10 --style-weight 250 --tv-weight 300)
-train "$work/medium.npz" --size 192 --steps 9000 --learning-rate 1.5e-3 "${weights[@]}" \
-    --initial "$work/small.npz"
-train "$work/large.npz" --size 256 --steps 3800 --learning-rate 1e-3 --seed 1 "${weights[@]}" \
+train "$work/small.npz" --size 128 --steps 5000 --learning-rate 2e-3 --preset athalye2015 \
+    --content-weight 15
+train "$work/medium.npz" --size 192 --steps 9000 --initial "$work/small.npz"
+train "$work/large.npz" --size 256 --steps 3800 --learning-rate 1e-3 --seed 1 \
     --initial "$work/medium.npz"
 python - "$work/large.npz" "$output" <<'PYTHON'
 import sys

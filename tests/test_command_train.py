@@ -124,6 +124,15 @@ def test_an_interrupted_training_goes_on(
         np.testing.assert_array_equal(resumed.weights[name], array)
 
 
+def test_a_training_that_diverges_leaves_nothing_to_go_on_with(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [*TRAIN, "--steps", "20", "--learning-rate", "1e30", "--output", "net.npz", "--quiet"]
+    assert run(*words) == 2
+    assert "the loss became NaN or infinite at step" in capsys.readouterr().err
+    assert not list(Path.cwd().glob("net.npz*"))
+
+
 def test_begin_with_a_trained_network() -> None:
     Path("one.npz").write_bytes(packed(nets.net(("a",))))
     words = ["train", "--style", "b.png", "a.png", "--photos", "photos", *SHORT, "--steps", "1"]

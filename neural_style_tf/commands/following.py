@@ -64,7 +64,7 @@ class Terminal:
 
 
 class Keeper:
-    """Keeps the state of a training in a file, from time to time and when it is interrupted.
+    """Keeps the state of a training in a file, from time to time and whenever it is told to.
 
     Args:
         path: of the file.
@@ -106,7 +106,7 @@ class Keeper:
         self.kept = time.monotonic()
 
     def close(self) -> None:
-        self.keep()
+        """What a training ends with that went wrong is not to be gone on with."""
 
 
 def read_state(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 SUMMARY = "train a network that paints in a style, or in several, in one pass"
 
+# Where none is named.
+PRESET = "one-pass"
 # Of so many photographs and more, a few are not trained on: the validation strip.
 _MANY, _HELD_OUT = 20, 4
 
@@ -67,7 +69,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="go on with an interrupted training of the same OUTPUT, if there is one",
     )
-    add_fields(group, Inputs, ("network", "preset", "pooling", "precision"))
+    add_fields(group, Inputs, ("network", "pooling", "precision"))
+    add(
+        "--preset",
+        choices=tuple(PRESETS),
+        help=f"a published recipe; the other flags change it (default {PRESET})",
+    )
     add_fields(parser.add_argument_group("the network that is trained"), Architecture)
     add_fields(parser.add_argument_group("training"), Training)
     stylize.add_losses(parser)
@@ -105,11 +112,6 @@ class Job:
     def kept(self) -> Path:
         """Where the state of the training is kept."""
         return self.output.with_name(f"{self.output.name}.training")
-
-    @property
-    def style_width(self) -> int:
-        """Of the style pictures, in pixels."""
-        return self.training.style_width or self.training.size
 
     def settings(self, weights: Weights, objective: Objective) -> dict[str, Any]:
         """What tells this training from others, as plain data."""
@@ -151,7 +153,7 @@ def run(options: argparse.Namespace) -> int:
     device = tensorflow.start(look=distribution.workers() == 1)
     strategy = distribution.strategy()
     devices = strategy.num_replicas_in_sync
-    if job.training.batch_size % devices:
+    if (job.training.batch_size or devices) % devices:
         raise OptionError(
             f"--batch-size: expected a multiple of {devices}, the number of devices, got "
             f"{job.training.batch_size}"
@@ -193,6 +195,7 @@ def run(options: argparse.Namespace) -> int:
                 interrupts.check()
         except KeyboardInterrupt:
             interrupts.exit_on_next()
+            keeper.keep()
             logging.warning("Interrupted: with --resume the same command goes on")
             return interrupts.EXIT_CODE
     _tell_unreadable(photos)
@@ -200,6 +203,7 @@ def run(options: argparse.Namespace) -> int:
         card = {
             "program": f"neural-style-tf {__version__}",
             **settings,
+            "training": dataclasses.asdict(job.training) | {"batch_size": trainer.batch},
             "precision": precision,
             "losses": _losses(job, trainer, last),
         }
@@ -236,7 +240,7 @@ def resolve(options: argparse.Namespace) -> Job:
     if options.log_dir and importlib.util.find_spec("tensorboard") is None:
         raise OptionError("--log-dir needs tensorboard: run `pip install tensorboard`")
     distribution.check()
-    preset = options.preset or Inputs().preset
+    preset = options.preset or PRESET
     job = Job(
         styles=tuple(options.styles),
         names=names,
@@ -324,7 +328,9 @@ def _trainer(
             model.named[name].assign(weight)
     loss = Loss(network, objective)
     measure = Traced(loss.moments)
-    moments = [measure(resize_style(style.pixels, job.style_width)) for style in paintings]
+    moments = [
+        measure(resize_style(style.pixels, job.training.painting_width)) for style in paintings
+    ]
     return Trainer(model, loss, moments, job.training, strategy)
 
 

@@ -64,6 +64,7 @@ class Trainer:
     ) -> None:
         self.model, self.loss, self.training = model, loss, training
         self.strategy = strategy or tf.distribute.get_strategy()
+        self.batch = training.batch_size or self.strategy.num_replicas_in_sync
         self.variables = list(model.named.values())
         objective = loss.objective
         layers = objective.shares("style")
@@ -154,7 +155,7 @@ class Trainer:
             if done >= waypoints[0]:
                 waypoints.pop(0)
             seconds = time.perf_counter() - begun
-            yield Record(done, training.steps, (done - first) * training.batch_size, mean, seconds)
+            yield Record(done, training.steps, (done - first) * self.batch, mean, seconds)
             since, sums, last = done, None, time.perf_counter()
 
     def validate(self, crops: np.ndarray) -> tuple[np.ndarray, Terms]:
@@ -179,7 +180,7 @@ class Trainer:
 
     def _batches(self, photos: Photos, done: int) -> Any:
         """From the step after those that are done; each worker reads its own part of a batch."""
-        whole = self.training.batch_size
+        whole = self.batch
 
         def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
             workers, devices = context.num_input_pipelines, context.num_replicas_in_sync
@@ -200,7 +201,7 @@ class Trainer:
 
     def _on_device(self, crops: tf.Tensor, numbers: tf.Tensor) -> Terms:
         """One step on one device: its part of the gradient and of the terms."""
-        share = 1 / self.training.batch_size
+        share = 1 / self.batch
         count = len(self.model.styles)
 
         def add(index: tf.Tensor, gradients: Any, sums: Terms) -> Any:

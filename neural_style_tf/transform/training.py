@@ -20,20 +20,35 @@ class Training:
         OptionError: a value out of its range.
     """
 
-    steps: int = option(5000, "updates of the weights")
-    batch_size: int = option(4, "photographs of each step, on all devices together")
+    steps: int = option(15000, "updates of the weights")
+    batch_size: int | None = option(
+        None,
+        "photographs of each step, on all devices together (default: one for each device)",
+        type=int,
+    )
     size: int = option(256, "side of the square crops of photographs in pixels")
     style_width: int | None = option(
-        None, "width of the style pictures in pixels (default: the side of the crops)", type=int
+        None,
+        "width of the style pictures in pixels (default: 1.5 times the side of the crops)",
+        type=int,
     )
-    learning_rate: float = option(2e-3, "of Adam, at the beginning; it falls to 0 along a cosine")
+    learning_rate: float = option(1.5e-3, "of Adam, at the beginning; it falls to 0 along a cosine")
     seed: int = option(0, "of the weights, of the order of the photographs and of their crops")
+
+    @property
+    def painting_width(self) -> int:
+        """Of the style pictures, in pixels."""
+        return self.style_width or round(1.5 * self.size)
 
     def __post_init__(self) -> None:
         most = 2**31 - 1
         for ok, name, expected in (
             (1 <= self.steps <= most, "steps", "a whole number, 1 or more"),
-            (1 <= self.batch_size <= 4096, "batch_size", "a whole number from 1 to 4096"),
+            (
+                self.batch_size is None or 1 <= self.batch_size <= 4096,
+                "batch_size",
+                "a whole number from 1 to 4096",
+            ),
             (
                 SMALLEST <= self.size <= 4096,
                 "size",
