@@ -25,7 +25,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,10 @@ from neural_style_tf.commands import tensorflow  # noqa: E402
 from neural_style_tf.transform import shipped  # noqa: E402
 from neural_style_tf.transform.architecture import Architecture  # noqa: E402
 from neural_style_tf.transform.training import Training  # noqa: E402
+
+if TYPE_CHECKING:
+    from neural_style_tf.descent import Descent
+    from neural_style_tf.losses import Loss
 
 # Evaluations after which the loss of an optimization is shown.
 SHOWN = (10, 20, 30, 50)
@@ -81,7 +85,6 @@ def quality(options: argparse.Namespace) -> None:
 
     import vgg
     from neural_style_tf import Loss
-    from neural_style_tf.loop import _Loop
     from neural_style_tf.pixels import resize_style
     from neural_style_tf.pixels import start as start_picture
     from neural_style_tf.traced import Traced
@@ -100,15 +103,10 @@ def quality(options: argparse.Namespace) -> None:
         moments = Traced(loss.moments)(resize_style(painting, width))
         painter = Painter(net, [float(style == each) for each in net.styles])
         # Each traced once, for all photographs.
-        loops = {
-            optimizer: _Loop(
-                loss,
-                Schedule(optimizer=optimizer, iterations=max(SHOWN), tolerance=0.0).resolved(),
-                frozenset(range(max(SHOWN))),
-                1.0,
-            )
-            for optimizer in options.optimizers
-        }
+        loops = [
+            _descent(loss, Schedule(optimizer=each, iterations=max(SHOWN), tolerance=0.0))
+            for each in options.optimizers
+        ]
         heads = [f"{o} after {n}" for o in options.optimizers for n in SHOWN]
         counts = [f"as many of {o}" for o in options.optimizers]
         print(f"\n| {name} | photograph | one pass | " + " | ".join((*heads, *counts)) + " |")
@@ -121,10 +119,10 @@ def quality(options: argparse.Namespace) -> None:
                 float(judge(tf.constant(p), targets).total) for p in (painted.clip(0, 255), pixels)
             )
             cells, steps = [], []
-            for loop in loops.values():
+            for loop in loops:
                 first = start_picture(tf.constant(pixels), 1.0, 0)
                 # The lowest loss after 0, 1, … evaluations from noise, at full size alone.
-                curve = [step.result.loss for step in loop.steps(first, targets, 0, 0)]
+                curve = [step.result.loss for step in loop.steps(first, targets, max(SHOWN))]
                 cells += [f"{curve[n]:.3g}" for n in SHOWN]
                 reached = next((n for n, value in enumerate(curve) if value <= own), None)
                 steps.append(f"> {len(curve) - 1}" if reached is None else f"{reached}")
@@ -133,6 +131,16 @@ def quality(options: argparse.Namespace) -> None:
             if options.output:
                 options.output.mkdir(parents=True, exist_ok=True)
                 files.write(options.output / f"{name}-{Path(photo).stem}.png", painted)
+
+
+def _descent(loss: Loss, schedule: Schedule) -> Descent:
+    from neural_style_tf import optimizers
+    from neural_style_tf.descent import Descent
+
+    minimizer = optimizers.make(schedule)
+    return Descent(
+        loss.value_and_gradient, lambda _: minimizer, schedule.resolved(), range(max(SHOWN))
+    )
 
 
 def _square(path: str, side: int) -> npt.NDArray[np.float32]:
