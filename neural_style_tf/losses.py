@@ -81,6 +81,16 @@ def product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Te
     return tf.matmul(flat, flat, transpose_a=True), gradient
 
 
+def moments(features: tf.Tensor) -> tf.Tensor:
+    """FᵀF/(h·w) of `[1, h, w, C]` features: `[C, C]`."""
+    return product(features) / positions(features)
+
+
+def positions(features: tf.Tensor) -> tf.Tensor:
+    """h·w of `[1, h, w, C]` features, float32."""
+    return tf.cast(tf.reduce_prod(tf.shape(features)[1:3]), tf.float32)
+
+
 def gram(moments: tf.Tensor, norm: str = "hwc") -> tf.Tensor:
     """The Gram matrix of second moments FᵀF/(h·w), `[C, C]`.
 
@@ -230,9 +240,7 @@ class Loss(tf.Module):
             grams = gram(moments[layer], self.objective.gram_norm)  # [S, C, C]
             mean[layer] = tf.reduce_sum(blend[:, None, None] * grams, 0)
             distances = tf.map_fn(
-                lambda a, middle=mean[layer]: style_distance(
-                    a, middle, self.objective.style_norm
-                ),
+                lambda a, middle=mean[layer]: style_distance(a, middle, self.objective.style_norm),
                 grams,
             )
             spread[layer] = tf.reduce_sum(blend * distances)
@@ -259,14 +267,11 @@ class Loss(tf.Module):
             for layer, target in content.items()
         }
         products = {layer: product(features[layer]) for layer in styles}
-        positions = {
-            layer: tf.cast(tf.reduce_prod(tf.shape(features[layer])[1:3]), tf.float32)
-            for layer in {**squares, **products}
-        }
+        counts = {layer: positions(features[layer]) for layer in {**squares, **products}}
         if not self.objective.tv_weight:
-            return Sums(squares, products, positions, tf.zeros(2), tf.ones(2))
+            return Sums(squares, products, counts, tf.zeros(2), tf.ones(2))
         height, width = size or tf.unstack(tf.shape(pixels)[1:3])
-        return Sums(squares, products, positions, *variation(pixels, height, width))
+        return Sums(squares, products, counts, *variation(pixels, height, width))
 
     def terms(self, sums: Sums, targets: Targets) -> Terms:
         """The loss of the picture that these are the sums of."""

@@ -80,9 +80,7 @@ def refine(pixels: tf.Tensor, content: Any, height: int, width: int) -> tf.Tenso
     enlarged = enlarge(pixels, height, width)
     if content is None or pixels.shape[1:3] == (height, width):
         return enlarged
-    return detailed(
-        enlarged, resize(content, *pixels.shape[1:3]), resize(content, height, width)
-    )
+    return detailed(enlarged, resize(content, *pixels.shape[1:3]), resize(content, height, width))
 
 
 def detailed(enlarged: tf.Tensor, coarse: tf.Tensor, fine: tf.Tensor) -> tf.Tensor:
@@ -135,9 +133,7 @@ def resize_style(style: Any, width: float) -> tf.Tensor:
     return resize(style, *style_size(style, width))
 
 
-def start(
-    picture: tf.Tensor, noise_blend: float | tf.Tensor, seed: int | tf.Tensor
-) -> tf.Tensor:
+def start(picture: tf.Tensor, noise_blend: float | tf.Tensor, seed: int | tf.Tensor) -> tf.Tensor:
     """(1 − blend)·picture + blend·noise, where noise is about the mean colour: `[1, H, W, 3]`.
 
     The noise depends on the seed and the shape alone, not on the device.

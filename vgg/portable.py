@@ -1,4 +1,4 @@
-"""A network for a SavedModel: plain TensorFlow variables, each of its weights once, and no Keras."""
+"""A network for a SavedModel: plain variables, each of its weights once, and no Keras."""
 
 from __future__ import annotations
 

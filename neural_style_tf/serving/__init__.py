@@ -1,0 +1,1 @@
+"""The optimization itself as a SavedModel, in TensorFlow's operations alone."""

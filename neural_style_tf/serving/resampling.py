@@ -1,9 +1,9 @@
 """Pillow's bicubic in TensorFlow's operations: the same grey levels, in a graph.
 
-What a picture is painted after depends on how it is made smaller; an exported program has no Pillow.
-Pillow (`src/libImaging/Resample.c`) resizes 8-bit pictures in two passes, across and then down.
-Each output is a weighted sum of whole grey levels, the weights whole multiples of 2⁻²², rounded to a
-grey level after each pass.
+What a picture is painted after depends on how it is made smaller, and an exported program has no
+Pillow. That (`src/libImaging/Resample.c`) resizes 8-bit pictures in two passes, across and then
+down. Each output is a weighted sum of whole grey levels, the weights whole multiples of 2⁻²²,
+rounded to a grey level after each pass.
 """
 
 from __future__ import annotations

@@ -12,8 +12,7 @@ import tensorflow as tf
 
 from neural_style_tf import optimizers
 from neural_style_tf.descent import Descent
-from neural_style_tf.losses import Loss, Network, Targets, Terms
-from neural_style_tf.objective import Objective
+from neural_style_tf.losses import Loss, Targets, Terms
 from neural_style_tf.pixels import detailed, start
 from neural_style_tf.schedule import COARSEST, Schedule
 from neural_style_tf.serving.resampling import resample
@@ -100,7 +99,9 @@ def stylize(
             descent.begin(tf.ensure_shape(first, (1, None, None, 3)), targets), own, targets
         )
         picture = _finite(state.result.pixels, state)
-        terms, _ = descent.evaluate(picture, targets)
+        terms = tf.cond(
+            index == last, lambda: descent.evaluate(picture, targets)[0], lambda: before.terms
+        )
         return index + 1, Result(picture, terms, before.iterations + state.iteration)
 
     zero = tf.zeros(())
@@ -184,6 +185,6 @@ def _finite(picture: tf.Tensor, state: Any) -> tf.Tensor:
         InvalidArgumentError: when it runs, where the loss became NaN or infinite.
     """
     finite = state.finite & tf.math.is_finite(state.result.loss)
-    message = "the loss became NaN or infinite: lower the weights, or check the pictures"
+    message = "the loss became NaN or infinite: give lower weights, or other pictures"
     with tf.control_dependencies([tf.debugging.Assert(finite, [message])]):
         return tf.identity(picture)
