@@ -7,7 +7,7 @@ from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -36,12 +36,15 @@ class Targets(NamedTuple):
     Attributes:
         content: `{layer: features [1, h, w, C]}` of the content picture.
         grams: `{layer: [C, C]}`, the blend Σ_s b_s·A_s of the styles' Gram matrices.
-        spread: `{layer: scalar}`, what separates the styles from their blend; see `Loss.targets`.
+        spread: `{layer: scalar}`, what separates the styles from their blend; see `Loss.mixed`.
+        weights: how much content, style and total variation count, scalars; where there are none,
+            as much as the objective says.
     """
 
     content: dict[str, tf.Tensor]
     grams: dict[str, tf.Tensor]
     spread: dict[str, tf.Tensor]
+    weights: tuple[tf.Tensor, ...] = ()
 
 
 class Sums(NamedTuple):
@@ -92,12 +95,13 @@ def positions(features: tf.Tensor) -> tf.Tensor:
 
 
 def gram(moments: tf.Tensor, norm: str = "hwc") -> tf.Tensor:
-    """The Gram matrix of second moments FᵀF/(h·w), `[C, C]`.
+    """The Gram matrix of second moments FᵀF/(h·w), `[…, C, C]`.
 
     Norms, by which FᵀF is divided in all: "hwc" h·w·C, "hw" h·w, "2hwc" 2·h·w·C.
     """
     channels = moments.shape[-1]
-    return moments / {"hwc": channels, "hw": 1, "2hwc": 2 * channels}[norm]
+    # A graph multiplies by what it was to be divided by: written so, all round alike.
+    return moments * (1 / {"hwc": channels, "hw": 1, "2hwc": 2 * channels}[norm])
 
 
 def content_distance(squares: tf.Tensor, size: tf.Tensor, norm: str = "mean") -> tf.Tensor:
@@ -114,15 +118,15 @@ def content_distance(squares: tf.Tensor, size: tf.Tensor, norm: str = "mean") ->
 
 
 def style_distance(g: tf.Tensor, a: tf.Tensor, norm: str = "mean") -> tf.Tensor:
-    """How far two Gram matrices `[C, C]` are apart: a scalar.
+    """How far Gram matrices `[…, C, C]` are apart: `[…]`.
 
     Norms: "mean" Σ(G−A)²/C², "quarter-mean" a quarter of it (Gatys et al. 2015, eq. 4, on Grams
     divided by h·w), "sum" Σ(G−A)² (Johnson et al. 2016, eq. 4).
     """
     squared = tf.math.squared_difference(g, a)
     if norm == "sum":
-        return tf.reduce_sum(squared)
-    return tf.reduce_mean(squared) / {"mean": 1, "quarter-mean": 4}[norm]
+        return tf.reduce_sum(squared, (-2, -1))
+    return tf.reduce_mean(squared, (-2, -1)) / {"mean": 1, "quarter-mean": 4}[norm]
 
 
 def variation(
@@ -171,19 +175,12 @@ class Loss(tf.Module):
         network: `[1, H, W, 3]` float32 RGB 0-255 -> `{layer: [1, h, w, C]}`, with at least
             `objective.layers`.
         objective: what is wanted.
-
-    Attributes:
-        weights: of the content, style and total variation term: the objective's, or scalar tensors
-            for a graph that takes them as inputs.
     """
 
     def __init__(self, network: Network, objective: Objective) -> None:
         super().__init__()
         self.network = network
         self.objective = objective
-        self.weights: Sequence[Any] = tuple(
-            getattr(objective, f"{term}_weight") for term in ("content", "style", "tv")
-        )
 
     def features(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a content picture `[1, H, W, 3]`: `{layer: [1, h, w, C]}`."""
@@ -214,37 +211,44 @@ class Loss(tf.Module):
             OptionError: style blend weights of another number than styles, or no style.
         """
         layers = self.objective.shares("style")
+        weights = tuple(tf.constant(weight, tf.float32) for weight in self.objective.weights)
         if not layers:
-            return Targets(dict(content), {}, {})
+            return Targets(dict(content), {}, {}, weights)
         if not styles:
             raise OptionError("expected at least one style picture, got none")
         moments = {layer: tf.stack([style[layer] for style in styles]) for layer in layers}
-        return self.mixed(content, moments, tf.constant(self.objective.blend(len(styles))))
+        blend = tf.constant(self.objective.blend(len(styles)))
+        return self.mixed(content, moments, blend, weights)
 
     def mixed(
-        self, content: Mapping[str, tf.Tensor], moments: Mapping[str, tf.Tensor], blend: tf.Tensor
+        self,
+        content: Mapping[str, tf.Tensor],
+        moments: Mapping[str, tf.Tensor],
+        blend: tf.Tensor,
+        weights: tuple[tf.Tensor, ...],
     ) -> Targets:
-        """The targets from moments of any number of styles, `{layer: [S, C, C]}`, and their shares.
+        """The targets from moments of any number of styles.
 
         The style loss of several styles is the blend of their losses, Σ_s b_s·|G − A_s|². With
         Ā = Σ_s b_s·A_s that is |G − Ā|² + Σ_s b_s·|A_s − Ā|²: one comparison, whatever the number
         of styles, plus a constant (`spread`) known beforehand.
 
         Args:
-            content, moments: `features` of the content and `moments` of the styles.
-            blend: `[S]` float32, of sum 1.
+            content: `features` of the content.
+            moments: `moments` of the styles, `{layer: [S, C, C]}`.
+            blend: the share of each, `[S]`, of sum 1.
+            weights: of the terms. They are part of the graph's input, not of the graph, so that it
+                is the same one, to the last bit, where they are given later.
         """
+        objective = self.objective
         mean: dict[str, tf.Tensor] = {}
         spread: dict[str, tf.Tensor] = {}
-        for layer in self.objective.shares("style"):
-            grams = gram(moments[layer], self.objective.gram_norm)  # [S, C, C]
+        for layer in objective.shares("style"):
+            grams = gram(moments[layer], objective.gram_norm)  # [S, C, C]
             mean[layer] = tf.reduce_sum(blend[:, None, None] * grams, 0)
-            distances = tf.map_fn(
-                lambda a, middle=mean[layer]: style_distance(a, middle, self.objective.style_norm),
-                grams,
-            )
+            distances = style_distance(grams, mean[layer], objective.style_norm)  # [S]
             spread[layer] = tf.reduce_sum(blend * distances)
-        return Targets(dict(content), mean, spread)
+        return Targets(dict(content), mean, spread, weights)
 
     def sums(
         self,
@@ -286,7 +290,7 @@ class Loss(tf.Module):
             g = gram(moments[layer], objective.gram_norm)
             distance = style_distance(g, targets.grams[layer], objective.style_norm)
             style += share * (distance + targets.spread[layer])
-        content_weight, style_weight, tv_weight = self.weights
+        content_weight, style_weight, tv_weight = targets.weights or objective.weights
         content *= content_weight
         style *= style_weight
         # Each axis is divided by its own number of differences, as in the 2017 program.

@@ -100,6 +100,11 @@ class Objective:
         """Every layer that is compared: what the network has to compute."""
         return tuple(dict.fromkeys((*self.shares("content"), *self.shares("style"))))
 
+    @property
+    def weights(self) -> tuple[float, float, float]:
+        """Of content, style and total variation."""
+        return self.content_weight, self.style_weight, self.tv_weight
+
     def shares(self, term: str) -> dict[str, float]:
         """The layers of "content" or "style" that count, with weights that sum to 1."""
         if not getattr(self, f"{term}_weight"):

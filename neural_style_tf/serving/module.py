@@ -94,13 +94,11 @@ class Stylizer(tf.Module):
     ) -> Result:
         noise = self.schedule.initial_noiseblend
         noise = tf.constant(1.0 if noise is None else noise)
-        loss = self._loss(weights)
-        return stylize(loss, self.schedule, content, styles, iterations, seed, noise)
+        loss = self._loss()
+        return stylize(loss, self.schedule, content, styles, weights, iterations, seed, noise)
 
-    def _loss(self, weights: tuple[tf.Tensor, ...]) -> Loss:
-        loss = Loss(self.network.bound(self.objective.layers), self.objective)
-        loss.weights = weights
-        return loss
+    def _loss(self) -> Loss:
+        return Loss(self.network.bound(self.objective.layers), self.objective)
 
     def _serve_stylize(
         self, content: tf.Tensor, styles: tf.Tensor, *settings: tf.Tensor
@@ -154,8 +152,9 @@ class Stylizer(tf.Module):
     ) -> Outputs:
         content = inputs.pictures(inputs.CONTENT, content)
         picture = inputs.alike(inputs.PICTURE, inputs.pictures(inputs.PICTURE, picture), content)
-        loss = self._loss(inputs.weights(*weights))
-        return _losses(loss(picture, targets_of(loss, content, _styles(styles, sizes, blend))))
+        loss, given = self._loss(), _styles(styles, sizes, blend)
+        targets = targets_of(loss, content, given, inputs.weights(*weights))
+        return _losses(loss(picture, targets))
 
     def _serve_features(self, picture: tf.Tensor) -> Outputs:
         layers = self.objective.layers

@@ -55,6 +55,7 @@ def stylize(
     schedule: Schedule,
     content: tf.Tensor,
     styles: Styles,
+    weights: tuple[tf.Tensor, ...],
     iterations: tf.Tensor,
     seed: tf.Tensor,
     noise: tf.Tensor,
@@ -62,10 +63,11 @@ def stylize(
     """Paint the content in the styles, as `loop.stylize` does.
 
     Args:
-        loss: with the weights of its terms.
+        loss: with all its terms.
         schedule: optimizer, number of sizes, tolerance and which picture to keep.
         content: `[1, H, W, 3]` float32 0-255.
         styles: each is resized to the width of the content.
+        weights: of content, style and total variation, scalars.
         iterations: at full size, at most; int32.
         seed: of the noise; int32.
         noise: share of it in the first picture, which else is the content; float32.
@@ -75,7 +77,7 @@ def stylize(
     sizes = sizes_of(schedule, *tf.unstack(tf.shape(content)[1:3]))
     last = tf.shape(sizes)[0] - 1
     # Detail is a guess where the contents are to be seen in another style; see `loop.stylize`.
-    guided = (loss.weights[0] > 0) & (loss.weights[1] > 0)
+    guided = (weights[0] > 0) & (weights[1] > 0)
 
     def paint(index: tf.Tensor, before: Result) -> tuple[tf.Tensor, Result]:
         """Work at one size, from what the one before it left."""
@@ -92,7 +94,7 @@ def stylize(
             )
 
         first = tf.cond(index == 0, lambda: start(here, noise, seed), refined)
-        targets = targets_of(loss, here, styles)
+        targets = targets_of(loss, here, styles, weights)
         descent = Descent(loss.value_and_gradient, lambda _: optimizer, schedule)
         own = tf.where(index == last, iterations, (iterations + 1) // 2)
         state = descent.until(
@@ -124,12 +126,14 @@ def stylize(
     return result._replace(pixels=tf.ensure_shape(result.pixels, content.shape))
 
 
-def targets_of(loss: Loss, content: tf.Tensor, styles: Styles) -> Targets:
+def targets_of(
+    loss: Loss, content: tf.Tensor, styles: Styles, weights: tuple[tf.Tensor, ...]
+) -> Targets:
     """The targets at the content's size: `Loss.targets`, of styles resized to its width."""
     layers = loss.objective.shares("style")
     width = tf.shape(content)[2]
     count = tf.shape(styles.pictures)[0]
-    moments = Traced(loss.moments)
+    features, moments = Traced(loss.features), Traced(loss.moments)
 
     def measure(index: tf.Tensor, found: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
         height, own = styles.sizes[index, 0], styles.sizes[index, 1]
@@ -151,7 +155,7 @@ def targets_of(loss: Loss, content: tf.Tensor, styles: Styles) -> Targets:
         layer: tf.ensure_shape(array.stack(), (None, *channels[layer]))
         for layer, array in found.items()
     }
-    return loss.mixed(loss.features(content), stacked, styles.blend)
+    return loss.mixed(features(content), stacked, styles.blend, weights)
 
 
 def style_size(height: tf.Tensor, own: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
