@@ -44,8 +44,10 @@ class Portable(tf.Module):
         Args:
             layers: which activations; nothing deeper is computed.
         """
-        whole = self._model()
-        model = keras.Model(whole.input, {layer: whole.output[layer] for layer in layers})
+        whole, wanted = self._model(), set(layers)
+        # In the network's order: it is that in which gradients are added up.
+        outputs = {layer: output for layer, output in whole.output.items() if layer in wanted}
+        model = whole if len(outputs) == len(whole.output) else keras.Model(whole.input, outputs)
         weights = {name: tf.convert_to_tensor(each) for name, each in self.weights.items()}
         values = []
         for layer in model.layers:
