@@ -24,6 +24,7 @@ setup(
         "neural_style_tf",
         "neural_style_tf.commands",
         "neural_style_tf.figures",
+        "neural_style_tf.serving",
         "neural_style_tf.transform",
         "vgg",
     ],

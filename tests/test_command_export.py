@@ -126,7 +126,7 @@ def test_an_export_is_replaced_only_if_so_wanted(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["export"], "--model is missing"),
+        (["export"], "--output is missing"),
         (["export", "--model", "net.npz"], "--output is missing"),
         ([*EXPORT, "--format", "onnx", "--output", "x.tflite"], "expected a name that ends in .o"),
         ([*EXPORT, "--output", "no/model"], "there is no folder for it"),
@@ -135,6 +135,9 @@ def test_an_export_is_replaced_only_if_so_wanted(
         ([*EXPORT, "--output", "model", "--size", "64", "64"], "--size is for --format tflite"),
         ([*EXPORT, "--output", "m.tflite", "--size", "4", "64"], "--size: expected 16 to 8192"),
         (["export", "--model", "none", "--output", "m"], "unknown --model none"),
+        ([*EXPORT, "--output", "m", "--iterations", "5"], "--iterations goes without --model"),
+        (["export", "--output", "m", "--styles", "a"], "--styles goes with --model"),
+        (["export", "--output", "m.onnx"], "the optimization is exported as a SavedModel"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(

@@ -1,8 +1,9 @@
-"""The `export` command: a trained network as other programs run it."""
+"""The `export` command: the optimization, or a trained network, as other programs run it."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import os
 import shutil
@@ -12,12 +13,20 @@ from pathlib import Path
 
 from absl import logging
 
-from neural_style_tf import files
-from neural_style_tf.commands import interrupts, models, tensorflow
+from neural_style_tf import __version__, files
+from neural_style_tf.commands import interrupts, models, runs, stylize, tensorflow
+from neural_style_tf.commands.job import Inputs, objective_of
+from neural_style_tf.commands.options import add_fields, with_fields
 from neural_style_tf.errors import FileError, OptionError
+from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.progress import hms
+from neural_style_tf.schedule import Schedule
+from vgg import fetch
+from vgg.weights import read
 
-SUMMARY = "write a trained network as SavedModel, TensorFlow Lite or ONNX"
+SUMMARY = (
+    "write the optimization as a SavedModel, or a trained network also as TensorFlow Lite or ONNX"
+)
 
 # The extension of each format's file; a SavedModel is a folder.
 FORMATS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
@@ -27,6 +36,10 @@ _SMALLEST, _LARGEST = 16, 8192
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags of the command."""
     models.add_arguments(parser)
+    network = parser.add_argument_group("of the optimization, without --model")
+    add_fields(network, Inputs, ("network", "pooling", "preset"))
+    stylize.add_losses(parser)
+    stylize.add_optimization(parser)
     add = parser.add_argument
     add(
         "--format",
@@ -56,10 +69,12 @@ def run(options: argparse.Namespace) -> int:
     logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
     logging.get_absl_handler().setFormatter(None)
     interrupts.heed()
-    for flag, given in (("--model", options.model), ("--output", options.output)):
-        if not given:
-            raise OptionError(f"{flag} is missing; see `neural-style-tf export --help`")
+    if not options.output:
+        raise OptionError("--output is missing; see `neural-style-tf export --help`")
+    _check_flags(options)
     output = Path(options.output)
+    if not options.model:
+        return _optimization(options, output, begun)
     format = options.format or next(
         (name for name, suffix in FORMATS.items() if suffix and output.suffix == suffix),
         "saved_model",
@@ -98,6 +113,77 @@ def run(options: argparse.Namespace) -> int:
     logging.info(
         "Wrote %s: %s of %s, in %s",
         *(output, format, ", ".join(model.shares), hms(time.monotonic() - begun)),
+    )
+    return 0
+
+
+def _check_flags(options: argparse.Namespace) -> None:
+    """Whether flags that are for one thing were given for the other.
+
+    Raises:
+        OptionError: they were.
+    """
+    of_model = ("styles", "style_blend_weights", "size")
+    of_optimization = (
+        *("network", "pooling", "preset"),
+        *("content_layers", "style_layers", "content_weight_blend", "style_layer_weight_exp"),
+        *(
+            f.name
+            for of in (Objective, Schedule)
+            for f in dataclasses.fields(of)
+            if "help" in f.metadata
+        ),
+    )
+    wrong, what = (of_optimization, "goes without") if options.model else (of_model, "goes with")
+    for name in wrong:
+        if getattr(options, name) is not None:
+            flag = "eps" if name == "epsilon" else name.replace("_", "-")
+            raise OptionError(f"--{flag} {what} --model; leave it out")
+    if not options.model and options.format not in (None, "saved_model"):
+        raise OptionError(
+            f"--format {options.format} is for a trained network: give one with --model, or leave "
+            "it out for the optimization, a SavedModel"
+        )
+
+
+def _optimization(options: argparse.Namespace, output: Path, begun: float) -> int:
+    """Export the optimization itself; the exit code."""
+    if output.suffix in set(FORMATS.values()) - {""}:
+        raise OptionError(
+            f"--output {output.name}: the optimization is exported as a SavedModel, a folder; name "
+            "one, or give a trained network with --model"
+        )
+    preset = options.preset or "athalye2015"
+    wanted = objective_of(options, PRESETS[preset].objective)
+    schedule = with_fields(Schedule(), options).resolved()
+    _check_folder(output, overwrite=options.overwrite)
+    location = fetch.find(options.network or "auto")
+    weights = read(location.path)
+    moving = not (options.content_layers or options.style_layers)
+    objective = runs.in_layers_of(weights, wanted, preset, moving)
+    pooling = options.pooling or PRESETS[preset].pooling
+
+    tensorflow.start()
+    from neural_style_tf.serving.module import Stylizer
+    from neural_style_tf.serving.saved import save
+    from vgg.network import build
+    from vgg.portable import Portable
+
+    network = Portable(build(weights, pooling=pooling, layers=objective.layers))
+    about = {
+        "program": f"neural-style-tf {__version__}",
+        "network": {"name": weights.name, "origin": location.origin, "pooling": pooling},
+        "preset": preset,
+    }
+    with tempfile.TemporaryDirectory(dir=output.resolve().parent) as folder:
+        made = Path(folder) / "model"
+        logging.set_verbosity(logging.WARNING)  # of what TensorFlow writes meanwhile
+        save(Stylizer(network, objective, schedule, about), made)
+        logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
+        _replace(output, made)
+    logging.info(
+        "Wrote %s: saved_model of the optimization with %s from %s (%s), in %s",
+        *(output, weights.name, location.path, location.origin, hms(time.monotonic() - begun)),
     )
     return 0
 

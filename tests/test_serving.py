@@ -1,0 +1,161 @@
+"""The exported optimization in a process that has TensorFlow and nothing of ours."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from neural_style_tf import Loss, Objective, Schedule, stylize
+from neural_style_tf.pixels import as_pixels, resize, resize_style
+from neural_style_tf.serving.resampling import resample
+from tests import tiny
+from tests.commandline import run
+
+ITERATIONS = 5
+CONTENT = tiny.picture(150, 131, 1)
+STYLES = (tiny.picture(90, 77, 2), tiny.picture(60, 150, 3))
+_CALLS = """
+import sys, numpy as np, tensorflow as tf
+for name in ("neural_style_tf", "vgg"):
+    sys.modules[name] = None  # not to be had
+model = tf.saved_model.load("model")
+given = dict(np.load("given.npz"))
+content, styles = given["content"], given["styles"]
+sizes, blend = tf.constant(given["sizes"]), tf.constant([1.0, 3.0])
+run = {"iterations": tf.constant(5), "seed": tf.constant(7)}
+as_float = lambda array: tf.constant(array, tf.float32)
+made = {}
+made["default"] = model.serving_default(as_float(content), as_float(styles[:1, :90, :77]))
+made["float"] = model.stylize(as_float(content), as_float(styles), sizes, blend, **run)
+made["uint8"] = model.stylize_uint8(tf.constant(content), tf.constant(styles), sizes, blend, **run)
+png = lambda array: tf.io.encode_png(array)
+files = tf.stack([png(styles[0, :90, :77]), png(styles[1, :60, :150])])
+made["bytes"] = model.stylize_bytes(png(content[0]), files, blend, **run)
+made["loss"] = model.loss(as_float(content), as_float(content), as_float(styles), sizes, blend)
+made["features"] = model.features(as_float(content))
+made["metadata"] = model.metadata()
+np.savez("made.npz", **{f"{k}/{n}": v.numpy() for k, each in made.items() for n, v in each.items()})
+"""
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory, network_file: Path) -> Path:
+    """A folder with the SavedModel `model`, and what a process of its own made with it."""
+    folder = tmp_path_factory.mktemp("exported")
+    shutil.copy(network_file, folder / "tiny.mat")
+    words = ["export", "--network", str(folder / "tiny.mat"), "--output", str(folder / "model")]
+    assert run(*words, "--iterations", str(ITERATIONS), "--quiet") == 0
+    styles = np.full((2, 90, 150, 3), 9, np.uint8)
+    for place, style in zip(styles, STYLES, strict=True):
+        place[: style.shape[0], : style.shape[1]] = style
+    sizes = np.array([style.shape[:2] for style in STYLES], np.int32)
+    np.savez(folder / "given.npz", content=CONTENT[None], styles=styles, sizes=sizes)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", _CALLS],
+        cwd=folder,
+        env={**os.environ, "TF_ENABLE_ONEDNN_OPTS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(exported: Path) -> dict[str, Any]:
+    return dict(np.load(exported / "made.npz"))
+
+
+def program(network: Any, styles: Any, objective: Objective, seed: int) -> npt.NDArray[Any]:
+    schedule = Schedule(iterations=ITERATIONS, seed=seed)
+    *_, last = stylize(network, CONTENT, styles, objective, schedule)
+    return np.clip(last.result.pixels.numpy(), 0, 255)
+
+
+def test_it_paints_what_the_program_paints(made: dict[str, Any], shallow: Any) -> None:
+    one = program(shallow, STYLES[:1], Objective(), 0)
+    assert abs(made["default/picture"] - one).max() < 1
+    both = program(shallow, STYLES, Objective(style_blend_weights=(1, 3)), 7)
+    assert abs(made["float/picture"] - both).max() < 1
+    assert abs(made["uint8/picture"] - both).max() <= 1
+    decoded = np.asarray(Image.open(io.BytesIO(made["bytes/picture_bytes"].item())))
+    np.testing.assert_array_equal(decoded[None], made["uint8/picture"])
+    assert abs(one - both).max() > 5, "blend and seed count"
+
+
+def test_losses_features_and_metadata(made: dict[str, Any], shallow: Any) -> None:
+    loss = Loss(shallow, Objective(style_blend_weights=(1, 3)))
+    pixels = as_pixels(CONTENT)
+    terms = loss(pixels, loss.targets(pixels, [resize_style(each, 131) for each in STYLES]))
+    for name, term in terms._asdict().items():
+        np.testing.assert_allclose(made[f"loss/{name}_loss"], term, rtol=1e-4, atol=1e-5)
+    for layer, activations in shallow(pixels).items():
+        np.testing.assert_allclose(made[f"features/{layer}"], activations, rtol=1e-3, atol=1e-3)
+        flat = activations.numpy().reshape(-1, activations.shape[-1])
+        gram = flat.T @ flat / flat.size
+        np.testing.assert_allclose(made[f"features/gram_{layer}"], gram, rtol=1e-3)
+    about = json.loads(made["metadata/json"].item())
+    assert about["network"]["name"] == "VGG-19"
+    assert about["defaults"]["iterations"] == ITERATIONS
+
+
+def test_inputs_are_documented_and_have_defaults(exported: Path) -> None:
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((exported / "model" / "saved_model.pb").read_bytes())
+    signature = model.meta_graphs[0].signature_def["stylize"]
+    assert signature.defaults["style_weight"].float_val[0] == 500
+    assert [d.size for d in signature.inputs["content"].tensor_shape.dim] == [1, -1, -1, 3]
+    readme = (exported / "model" / "assets.extra" / "README.md").read_text()
+    for name, each in model.meta_graphs[0].signature_def.items():
+        if not name.startswith("__"):
+            assert f"## {name}\n" in readme
+            assert all(f"| `{given}` |" in readme for given in each.inputs)
+
+
+def test_what_is_wrong_is_named(exported: Path) -> None:
+    call = tf.saved_model.load(str(exported / "model")).signatures["loss"]
+    good: dict[str, Any] = {
+        "picture": tf.zeros((1, 32, 32, 3)),
+        "content": tf.zeros((1, 32, 32, 3)),
+        "styles": tf.zeros((2, 20, 20, 3)),
+        "style_sizes": tf.zeros((0, 2), tf.int32),
+        "style_blend_weights": tf.zeros((0,)),
+        "content_weight": tf.constant(5.0),
+        "style_weight": tf.constant(5.0),
+        "tv_weight": tf.constant(5.0),
+    }
+    for name, value in (
+        ("content", tf.zeros((2, 32, 32, 3))),
+        ("content", tf.zeros((32, 3))),
+        ("picture", tf.zeros((1, 31, 32, 3))),
+        ("picture", tf.fill((1, 32, 32, 3), float("nan"))),
+        ("styles", tf.zeros((2, 20, 20, 4))),
+        ("style_sizes", tf.constant([[20, 21], [20, 20]])),
+        ("style_sizes", tf.constant([[20, 20]])),
+        ("style_blend_weights", tf.constant([1.0, -1.0])),
+        ("tv_weight", tf.constant(-1.0)),
+        ("tv_weight", tf.constant([1.0])),
+    ):
+        with pytest.raises(tf.errors.InvalidArgumentError, match=f"{name}: expected"):
+            call(**{**good, name: value})
+
+
+@pytest.mark.parametrize("size", [(20, 30), (97, 200), (48, 31), (130, 77), (75, 120)])
+def test_pillow_to_the_grey_level(size: tuple[int, int]) -> None:
+    picture = as_pixels(tiny.picture(75, 120, 4))
+    ours = resample(picture, *(tf.constant(side) for side in size))
+    np.testing.assert_array_equal(ours, resize(picture, *size))
