@@ -18,32 +18,33 @@ HOUSE = ROOT / "neural_style_tf"
 # From the ground up; a module may import those of lower floors. `files` stands beside the
 # numerics: they may not import it.
 FLOORS = (
-    ("errors", "traced"),
+    ("errors", "traced", "staging", "audio.channels", "audio.loudness"),
     ("decoding",),
     ("settings",),
     ("objective", "schedule"),
     ("pixels", "files", "memory", "figures.plan", "figures.texts", "figures.sheet"),
-    ("styles",),
-    ("style_files",),
-    ("losses", "figures.page"),
-    ("tiles", "figures.measures"),
+    ("styles", "sound_files", "audio.recipe"),
+    ("style_files", "audio.resolution", "audio.chunks"),
+    ("losses", "figures.page", "audio.spectrogram", "audio.features"),
+    ("tiles", "figures.measures", "audio.expected", "audio.phase", "audio.texture"),
     ("adam", "lbfgs"),
     ("optimizers",),
     ("descent",),
-    ("loop",),
-    ("progress",),
+    ("loop", "audio.stages", "audio.plot"),
+    ("progress", "audio.transfer"),
     ("commands.interrupts", "commands.options", "commands.tensorflow"),
-    ("commands.job", "commands.weights"),
-    ("commands.fitting", "commands.styles"),
+    ("commands.job", "commands.sound_job", "commands.weights"),
+    ("commands.fitting", "commands.styles", "commands.sounds"),
     ("commands.runs",),
     ("commands.cells",),
     ("commands.sheets",),
-    ("commands.stylize", "commands.figures"),
+    ("commands.stylize", "commands.figures", "commands.audio"),
     ("commands.reconstruct",),
     ("__main__",),
 )
 FLOOR = {module: height for height, modules in enumerate(FLOORS) for module in modules}
 NUMERICS = (
+    *(f"audio/{path.stem}" for path in sorted((HOUSE / "audio").glob("*.py"))),
     "figures/measures",
     "pixels",
     "styles",
@@ -99,7 +100,7 @@ def test_imports_only_go_down(name: str, path: Path) -> None:
 def test_the_numerics_know_neither_files_nor_vgg(name: str) -> None:
     for imported in imports(HOUSE / f"{name}.py"):
         assert imported.split(".")[0] != "vgg"
-        assert imported != "neural_style_tf.files"
+        assert imported not in ("neural_style_tf.files", "neural_style_tf.sound_files")
 
 
 def test_vgg_knows_nothing_of_style() -> None:
@@ -129,6 +130,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ["--version"],
         ["weights", "--help"],
         ["figures", "--help"],
+        ["audio", "--help"],
         ["--content", "missing.jpg"],
     ],
 )
