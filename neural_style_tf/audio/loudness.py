@@ -28,7 +28,7 @@ class Meter:
     Channels count alike, as left, right and center do in the standard.
 
     Attributes:
-        peak: the greatest |sample| so far.
+        peaks: the greatest |sample| of each channel so far, `[channels]`.
         finite: whether no sample so far was NaN or infinite.
         length: samples of each channel so far.
     """
@@ -39,17 +39,18 @@ class Meter:
         self.step = max(1, round(rate / 10))
         self.partial = np.zeros((channels, 0))
         self.steps: list[npt.NDArray[np.float64]] = []  # Σ of squares of 100 ms, [channels]
-        self.peak, self.finite, self.length = 0.0, True, 0
+        self.peaks, self.finite, self.length = np.zeros(channels), True, 0
 
     def add(self, samples: npt.NDArray[Any]) -> None:
         """Take note of what comes next, `[channels, n]`."""
         self.length += samples.shape[1]
         if not samples.shape[1] or not self.finite:
             return
-        self.peak = max(self.peak, float(np.abs(samples).max()))
-        self.finite = math.isfinite(self.peak)
+        peaks = np.abs(samples).max(1)
+        self.finite = bool(np.isfinite(peaks).all())
         if not self.finite:
             return
+        self.peaks = np.maximum(self.peaks, peaks)
         weighted, self.state = signal.sosfilt(self.sections, samples, axis=-1, zi=self.state)
         squares = np.concatenate([self.partial, np.square(weighted)], 1)
         whole = squares.shape[1] // self.step
@@ -124,7 +125,7 @@ def matched(own: Meter, wanted: Meter) -> npt.NDArray[np.float64]:
     """
     have, want = own.energies, wanted.energies
     gains = np.sqrt(np.divide(want, have, out=np.zeros_like(want), where=have > 0))
-    loudest = own.peak * gains.max(initial=0.0)
+    loudest = (own.peaks * gains).max()
     return gains * min(1.0, CEILING / loudest) if loudest > 0 else gains
 
 
