@@ -20,8 +20,18 @@ setup(
     license="MIT",
     license_files=["LICENSE"],
     python_requires=">=3.10",
-    packages=["neural_style_tf", "neural_style_tf.commands", "neural_style_tf.figures", "vgg"],
-    package_data={"neural_style_tf": ["py.typed"], "vgg": ["py.typed", "compact.npz"]},
+    packages=[
+        "neural_style_tf",
+        "neural_style_tf.commands",
+        "neural_style_tf.figures",
+        "neural_style_tf.transform",
+        "vgg",
+    ],
+    package_data={
+        "neural_style_tf": ["py.typed"],
+        "neural_style_tf.transform": ["nets/*"],
+        "vgg": ["py.typed", "compact.npz"],
+    },
     install_requires=[
         "tensorflow>=2.16",
         "numpy>=1.26",
@@ -33,7 +43,11 @@ setup(
     extras_require={
         "plot": ["matplotlib"],
         "tensorboard": ["tensorboard"],
-        "dev": ["pytest>=8", "ruff>=0.8", "mypy>=1.13", "matplotlib", "tensorboard"],
+        "export": ["tf2onnx>=1.17"],
+        "dev": [
+            *("pytest>=8", "ruff>=0.8", "mypy>=1.13", "matplotlib", "tensorboard"),
+            *("tf2onnx>=1.17", "onnxruntime", "ai-edge-litert"),
+        ],
     },
     entry_points={"console_scripts": ["neural-style-tf = neural_style_tf.__main__:console"]},
 )

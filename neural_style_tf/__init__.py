@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from neural_style_tf.schedule import Schedule
     from neural_style_tf.style_files import read_style
     from neural_style_tf.styles import KeptStyle
+    from neural_style_tf.transform.model import TransformNet
+    from neural_style_tf.transform.painter import Painter
+    from neural_style_tf.transform.stored import Net, read_net
 
 __version__ = "0.1.0"
 
@@ -35,14 +38,18 @@ __all__ = [
     "FileError",
     "KeptStyle",
     "Loss",
+    "Net",
     "NeuralStyleError",
     "Objective",
     "OptionError",
+    "Painter",
     "Preset",
     "Schedule",
     "Step",
     "Targets",
     "Terms",
+    "TransformNet",
+    "read_net",
     "read_style",
     "stylize",
     "stylize_image",
@@ -55,6 +62,9 @@ _HOMES = {
     "schedule": ("Schedule",),
     "styles": ("KeptStyle",),
     "style_files": ("read_style",),
+    "transform.model": ("TransformNet",),
+    "transform.painter": ("Painter",),
+    "transform.stored": ("Net", "read_net"),
     "descent": ("Candidate", "Step"),
     "loop": ("stylize", "stylize_image"),
 }

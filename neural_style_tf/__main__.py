@@ -16,7 +16,7 @@ from neural_style_tf.commands.options import Parser
 from neural_style_tf.errors import NeuralStyleError
 from vgg import WeightsError
 
-COMMANDS = ("stylize", "reconstruct", "figures", "audio", "weights")
+COMMANDS = ("stylize", "train", "apply", "export", "reconstruct", "figures", "audio", "weights")
 DEFAULT = "stylize"
 BAD_INPUT = 2
 

@@ -22,7 +22,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, PngImagePlugin
 
-from neural_style_tf.decoding import EXPECTED, MAX_PIXELS, Picture, decode, decoding, open_header
+from neural_style_tf.decoding import (
+    EXPECTED,
+    MAX_PIXELS,
+    Picture,
+    decode,
+    decode_shrunk,
+    decoding,
+    open_header,
+    shrink,
+)
 from neural_style_tf.errors import FileError
 from neural_style_tf.staging import staged
 
@@ -32,9 +41,11 @@ __all__ = [
     "Picture",
     "check_target",
     "opened",
+    "pictures_in",
     "read",
     "read_bytes",
     "read_settings",
+    "read_shrunk",
     "replacing",
     "shown",
     "write",
@@ -96,6 +107,45 @@ def read(path: StrPath) -> Picture:
         stranger = _STRANGER.match(data[:1000])
         found = f"{stranger.lastgroup} data" if stranger else "unknown data"
         raise FileError(f"{EXPECTED}, got {found}; convert it or name another file")
+
+
+def read_shrunk(path: StrPath, shorter: int) -> npt.NDArray[np.uint8]:
+    """Reads a picture for its colors alone, its shorter side at most so many pixels: `[H, W, 3]`.
+
+    As `read` does, but in 8 bits, and of a JPEG no more is decoded than that takes.
+
+    Raises:
+      FileError: see `read`.
+    """
+    with _reporting("read picture", path):
+        data, kind = _load(path)
+        if kind == "JPEG":
+            with decoding(kind):
+                shrunk = decode_shrunk(data, shorter)
+            if shrunk is not None:
+                return shrunk
+    image = Image.fromarray(_quantise(read(path).pixels))
+    return np.asarray(shrink(image, shorter))
+
+
+def pictures_in(folder: StrPath) -> list[str]:
+    """All files in a folder, and in the folders in it, that are pictures by their names, in order.
+
+    Raises:
+      FileError: there are none.
+    """
+    found = sorted(
+        os.path.join(place, name)  # noqa: PTH118 - a Path takes ten times longer, of 100,000 files
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if name.lower().endswith(tuple(FORMATS)) and not name.startswith(".")
+    )
+    if not found:
+        raise FileError(
+            f"expected pictures in {shown(folder)}, got none; their names end in "
+            f"{', '.join(FORMATS)}"
+        )
+    return found
 
 
 def check_target(path: StrPath, *, overwrite: bool, kind: str = "picture") -> None:

@@ -143,8 +143,10 @@ def _squared_differences(pixels: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Te
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             scaled = d * (2 * upstream)
-            zero = tf.zeros_like(p[:, :1] if axis == 1 else p[:, :, :1])
-            return tf.concat([zero, scaled], axis) - tf.concat([scaled, zero], axis)
+            first, last = (
+                [pad if i == axis else (0, 0) for i in range(4)] for pad in ((1, 0), (0, 1))
+            )
+            return tf.pad(scaled, first) - tf.pad(scaled, last)
 
         return tf.reduce_sum(tf.square(d)), gradient
 

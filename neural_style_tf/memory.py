@@ -21,7 +21,7 @@ GIB = 2**30
 SHARE = 0.8
 
 # Python, TensorFlow and its graphs; a network's weights come on top.
-_BASE = 0.8 * GIB
+BASE = 0.8 * GIB
 # Pictures of full size in float32, 12 bytes a pixel, that are there at once beside the history of
 # L-BFGS: the point, its trial, gradients and direction, their spectra, the result, the content.
 # Fewer where what is freed is given back: the spectra and a tile are not there at once.
@@ -93,7 +93,7 @@ def estimate(need: Need, side: int | None, history: int, gives_back: bool = Fals
     pictures = height * width * (12 * count + need.content)
     left = _KERNELS if side is None or gives_back else (_COARSER - 1) * pictures
     return (
-        _BASE + need.weights + pictures + pieces * need.pixel * seen + (left if need.coarser else 0)
+        BASE + need.weights + pictures + pieces * need.pixel * seen + (left if need.coarser else 0)
     )
 
 

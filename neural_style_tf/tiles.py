@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from neural_style_tf.losses import Loss, Network, Sums, Targets, Terms
 from neural_style_tf.objective import Objective
+from neural_style_tf.traced import Traced
 
 
 class Reach(NamedTuple):
@@ -68,6 +69,7 @@ class TiledLoss(Loss):
         self.reach = reach
         self.stride = max(reach.strides.values(), default=1)
         self.side = max(self.stride, side // self.stride * self.stride)
+        self.part = Traced(self._part)
 
     def features(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a content picture, put together from its tiles."""
@@ -119,21 +121,21 @@ class TiledLoss(Loss):
         counts = tape.gradient(terms.total, total, unconnected_gradients="zero")
 
         def add(tile: Tile, gradient: tf.Tensor) -> tf.Tensor:
-            window = tile.view(pixels)
-            with tf.GradientTape() as tape:
-                tape.watch(window)
-                sums = self._sums(window, targets.content, tile)
-                weighed = tf.add_n(
-                    [
-                        tf.reduce_sum(count * value)
-                        for count, value in zip(
-                            tf.nest.flatten(counts), tf.nest.flatten(sums), strict=True
-                        )
-                    ]
-                )
-            return _added(gradient, tape.gradient(weighed, window), *tile.window[:2])
+            part = self.part(tile.view(pixels), targets.content, tile, counts)
+            return _added(gradient, part, *tile.window[:2])
 
         return terms, self._over_tiles(pixels, add, tf.zeros_like(pixels))
+
+    def _part(
+        self, window: tf.Tensor, content: Mapping[str, tf.Tensor], tile: Tile, counts: Sums
+    ) -> tf.Tensor:
+        """The gradient of the sums over one tile, each as much as it counts: of its window."""
+        with tf.GradientTape() as tape:
+            tape.watch(window)
+            sums = self._sums(window, content, tile)
+            pairs = zip(tf.nest.flatten(counts), tf.nest.flatten(sums), strict=True)
+            weighed = tf.add_n([tf.reduce_sum(count * value) for count, value in pairs])
+        return tape.gradient(weighed, window)
 
     def _total(self, pixels: tf.Tensor, content: Mapping[str, tf.Tensor]) -> Sums:
         """The sums over the whole picture."""

@@ -12,7 +12,9 @@ class Traced:
     """A function that is traced when it is first called, once, for pictures of any size.
 
     A `tf.function` would warn whoever paints several pictures that it is traced again and again:
-    each run has a graph of its own.
+    each run has a graph of its own. Called from another graph it stays a function of its own: put
+    into the body of a loop, its poolings would lose their fast gradient, which oneDNN takes only
+    where it sees the pooling before its gradient, and in a circle nothing comes first.
 
     Args:
         function: takes and returns nested tensors; those of four or more dimensions may differ in
@@ -31,6 +33,7 @@ class Traced:
                 input_signature=_any_size(args),
                 autograph=False,  # nothing here needs it, and it doubles the time to trace
                 jit_compile=self.jit_compile,
+                experimental_attributes={"_noinline": True},
             ).get_concrete_function()
         return self.graph(*args)
 

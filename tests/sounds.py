@@ -51,6 +51,6 @@ class Sound:
         return padded[:, begin + shift : end + shift]
 
 
-def recipe(**weights: float) -> Objective:
+def recipe(**weights: Any) -> Objective:
     """The default objective with other weights."""
     return Objective(**{**RECIPE.to_dict(), **weights})

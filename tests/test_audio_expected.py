@@ -32,7 +32,7 @@ def tensors(*arrays: Any) -> list[Any]:
 def evaluated(x: Any = X, content: Any = CONTENT, styles: Any = STYLES) -> Any:
     loss = ExpectedLoss(OBJECTIVE, VARIANCE, FILTERS)
     return loss.value_and_gradient(
-        tf.constant(x, tf.float32), loss.targets(*tensors(content), tensors(*styles))
+        tf.constant(x, tf.float32), loss.targets(tensors(content)[0], tensors(*styles))
     )
 
 

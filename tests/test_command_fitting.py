@@ -41,20 +41,21 @@ def test_the_precision_is_the_machines_but_for_adam(
 
 
 @pytest.mark.parametrize(
-    ("flags", "expected"),
+    ("processor", "expected"),
     [
-        ("fpu avx2 avx512f", "float32"),
-        ("avx512_bf16 avx2", "bfloat16"),
-        ("amx_bf16 amx_tile", "bfloat16"),
+        ("AuthenticAMD\nflags\t\t: fpu avx2 avx512f", "float32"),
+        ("AuthenticAMD\nflags\t\t: avx512_bf16 avx2", "bfloat16"),
+        ("GenuineIntel\nflags\t\t: avx512_bf16 avx2", "float32"),
+        ("GenuineIntel\nflags\t\t: avx512_bf16 amx_bf16 amx_tile", "bfloat16"),
     ],
 )
-def test_bfloat16_is_for_processors_that_have_it(
-    monkeypatch: pytest.MonkeyPatch, flags: str, expected: str
+def test_bfloat16_is_for_processors_that_are_fast_in_it(
+    monkeypatch: pytest.MonkeyPatch, processor: str, expected: str
 ) -> None:
     from neural_style_tf.commands import tensorflow
 
     monkeypatch.setattr(tensorflow, "on_gpu", lambda: False)
-    monkeypatch.setattr(Path, "read_text", lambda path: f"model name: X\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(Path, "read_text", lambda path: f"vendor_id\t: {processor}\n")
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     assert tensorflow.fastest_precision() == expected
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")

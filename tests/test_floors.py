@@ -21,25 +21,41 @@ FLOORS = (
     ("errors", "traced", "staging", "audio.channels", "audio.loudness"),
     ("decoding",),
     ("settings",),
-    ("objective", "schedule"),
+    ("objective", "schedule", "transform.architecture", "transform.training"),
     ("pixels", "files", "memory", "figures.plan", "figures.texts", "figures.sheet"),
     ("styles", "sound_files", "audio.recipe"),
-    ("style_files", "audio.resolution", "audio.chunks"),
-    ("losses", "figures.page", "audio.spectrogram", "audio.features"),
-    ("tiles", "figures.measures", "audio.expected", "audio.phase", "audio.texture"),
+    (
+        *("style_files", "transform.stored", "transform.net", "transform.photos"),
+        *("audio.resolution", "audio.chunks"),
+    ),
+    (
+        *("losses", "figures.page", "transform.shipped", "transform.model", "transform.tiling"),
+        *("audio.spectrogram", "audio.features"),
+    ),
+    (
+        *("tiles", "figures.measures", "transform.painter", "transform.export"),
+        *("audio.expected", "audio.phase", "audio.texture"),
+    ),
     ("adam", "lbfgs"),
     ("optimizers",),
     ("descent",),
-    ("loop", "audio.stages", "audio.plot"),
+    ("loop", "transform.train", "audio.stages", "audio.plot"),
     ("progress", "audio.transfer"),
-    ("commands.interrupts", "commands.options", "commands.tensorflow"),
-    ("commands.job", "commands.sound_job", "commands.weights"),
-    ("commands.fitting", "commands.styles", "commands.sounds"),
+    (
+        "commands.interrupts",
+        "commands.options",
+        "commands.tensorflow",
+        "commands.distribution",
+        "commands.following",
+        "commands.models",
+    ),
+    ("commands.job", "commands.sound_job", "commands.weights", "commands.export"),
+    ("commands.fitting", "commands.styles", "commands.sounds", "commands.apply"),
     ("commands.runs",),
     ("commands.cells",),
     ("commands.sheets",),
     ("commands.stylize", "commands.figures", "commands.audio"),
-    ("commands.reconstruct",),
+    ("commands.reconstruct", "commands.train"),
     ("__main__",),
 )
 FLOOR = {module: height for height, modules in enumerate(FLOORS) for module in modules}
@@ -56,6 +72,15 @@ NUMERICS = (
     "descent",
     "loop",
     "traced",
+    "transform/architecture",
+    "transform/export",
+    "transform/model",
+    "transform/net",
+    "transform/painter",
+    "transform/photos",
+    "transform/tiling",
+    "transform/train",
+    "transform/training",
 )
 
 
@@ -110,9 +135,9 @@ def test_vgg_knows_nothing_of_style() -> None:
 
 def test_public_names() -> None:
     assert set(neural_style_tf.__all__) == {
-        "PRESETS", "Candidate", "DivergedError", "FileError", "KeptStyle", "Loss",
-        "NeuralStyleError", "Objective", "OptionError", "Preset", "Schedule", "Step", "Targets",
-        "Terms", "read_style", "stylize", "stylize_image",
+        "PRESETS", "Candidate", "DivergedError", "FileError", "KeptStyle", "Loss", "Net",
+        "NeuralStyleError", "Objective", "OptionError", "Painter", "Preset", "Schedule", "Step",
+        "Targets", "Terms", "TransformNet", "read_net", "read_style", "stylize", "stylize_image",
     }  # fmt: skip
     for name in neural_style_tf.__all__:
         assert getattr(neural_style_tf, name).__doc__ or name == "PRESETS"
@@ -131,6 +156,10 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ["weights", "--help"],
         ["figures", "--help"],
         ["audio", "--help"],
+        ["train", "--help"],
+        ["apply", "--help"],
+        ["export", "--help"],
+        ["apply", "--model", "missing.keras", "--input", "a.jpg", "--output", "b.jpg"],
         ["--content", "missing.jpg"],
     ],
 )

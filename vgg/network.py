@@ -18,9 +18,14 @@ from vgg.weights import Weights
 os.environ["KERAS_BACKEND"] = "tensorflow"
 
 import keras
+import tensorflow as tf
+
+from vgg.convolution import WIDE, Given, WideConvolution
 
 POOLING = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
 PRECISIONS = ("float32", "bfloat16")
+# Stated on each layer: a user's ~/.keras/keras.json may have other defaults.
+_SAME = {"padding": "same", "data_format": "channels_last"}
 
 
 def build(
@@ -66,7 +71,6 @@ def build(
             f"{', '.join(weights.layers)}"
         )
 
-    # Stated on each layer: a user's ~/.keras/keras.json may have other defaults.
     exact = {"dtype": "float32"}
     pixels = keras.Input((None, None, 3), batch_size=1, name="pixels", **exact)
     current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean", **exact)(pixels)
@@ -76,17 +80,16 @@ def build(
             break
         # The first layer sees whole grey levels, which eight bits would blur; it is cheap.
         plain = exact if name in ("conv1_1", "relu1_1") else {"dtype": precision}
-        spatial = plain | {"padding": "same", "data_format": "channels_last"}
         if name.startswith("conv"):
             *factors, kernel, bias = weights.convolutions[name]
             for number, factor in enumerate(factors, 1):
-                layer = _convolution(f"{name}_{number}", factor, None, spatial)
+                layer = _convolution(f"{name}_{number}", factor, None, plain)
                 current = layer(current)
-            layer = _convolution(name, kernel, bias, spatial)
+            layer = _convolution(name, kernel, bias, plain)
         elif name.startswith("relu"):
             layer = keras.layers.ReLU(name=name, **plain)
         else:
-            layer = POOLING[pooling](2, name=name, **spatial)
+            layer = POOLING[pooling](2, name=name, **plain, **_SAME)
         current = layer(current)
         if name in wanted:
             outputs[name] = keras.ops.cast(current, "float32")
@@ -164,23 +167,18 @@ def footprint(weights: Weights, layers: Iterable[str], precision: str = "float32
 def _convolution(
     name: str, kernel: np.ndarray, bias: np.ndarray | None, options: dict[str, str]
 ) -> keras.layers.Conv2D:
-    return keras.layers.Conv2D(
+    wide = kernel.shape[0] > 1 and kernel.shape[2] >= WIDE
+    # A GPU's library puts kernels in order by itself.
+    on_gpu = bool(tf.config.list_physical_devices("GPU"))
+    kind = WideConvolution if wide and not on_gpu else keras.layers.Conv2D
+    return kind(
         kernel.shape[3],
         kernel.shape[0],
         use_bias=bias is not None,
-        kernel_initializer=_Given(kernel),
-        bias_initializer=None if bias is None else _Given(bias),
+        kernel_initializer=Given(kernel),
+        bias_initializer=None if bias is None else Given(bias),
         trainable=False,
         name=name,
         **options,
+        **_SAME,
     )
-
-
-class _Given(keras.initializers.Initializer):
-    """Start from the trained array, so that no second copy is ever made at random."""
-
-    def __init__(self, value: np.ndarray) -> None:
-        self.value = value
-
-    def __call__(self, shape: tuple[int, ...], dtype: object = None) -> object:
-        return keras.ops.convert_to_tensor(self.value, dtype)

@@ -35,6 +35,16 @@ def heed() -> None:
             signal.signal(signal.SIGINT, handler)
 
 
+def check() -> None:
+    """Raise the Ctrl-C of which a library has swallowed the exception, if there was one.
+
+    Raises:
+        KeyboardInterrupt: there was.
+    """
+    if _asked.is_set():
+        raise KeyboardInterrupt
+
+
 def interruptible(items: Iterator[T]) -> Iterator[T]:
     """The same items, made in another thread, so that this one can be interrupted while waiting.
 
@@ -57,8 +67,7 @@ def interruptible(items: Iterator[T]) -> Iterator[T]:
     threading.Thread(target=work, daemon=True, name="device").start()
     try:
         while True:
-            if _asked.is_set():
-                raise KeyboardInterrupt
+            check()
             try:
                 # The time limit lets Windows see Ctrl-C; elsewhere the wait itself is interrupted.
                 what, value = made.get(timeout=0.5)

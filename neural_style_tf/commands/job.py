@@ -59,7 +59,7 @@ class Inputs:
     )
     precision: str = option(
         "auto",
-        "of the network; auto is bfloat16 where the processor has it, but for Adam",
+        "of the network; auto is bfloat16 where the processor is faster in it, but for Adam",
         choices=PRECISIONS,
     )
     memory_limit: float | None = option(
@@ -183,14 +183,18 @@ def resolve(options: argparse.Namespace) -> Job:
         base = from_mapping(Objective, objective)
     return Job(
         inputs,
-        _objective(options, base),
+        objective_of(options, base),
         with_fields(from_mapping(Schedule, schedule), options).resolved(),
         moving=not (options.content_layers or options.style_layers),
     )
 
 
-def _objective(options: argparse.Namespace, base: Objective) -> Objective:
-    """The base with the flags that name layers and blends in the ways of the 2017 program."""
+def objective_of(options: argparse.Namespace, base: Objective) -> Objective:
+    """The base with the flags that name layers and blends in the ways of the 2017 program.
+
+    Raises:
+        OptionError: a value that cannot be meant.
+    """
     changed: dict[str, Any] = {}
     if options.content_layers:
         changed["content_layers"] = layer_weights(options.content_layers, "--content-layers")

@@ -59,13 +59,18 @@ def objective_on(job: Job, weights: Weights) -> Objective:
     Raises:
         WeightsError: the network lacks a layer that was asked for by name.
     """
-    if not job.moving:
-        weights.check_layers(job.objective.layers)
-        return job.objective
-    preset = PRESETS[job.inputs.preset]
-    if job.inputs.preset != "athalye2015" and preset.network != weights.name:
-        logging.info("Preset %s was published for %s", job.inputs.preset, preset.network)
-    objective, moved = job.objective.on(weights.layers)
+    return in_layers_of(weights, job.objective, job.inputs.preset, job.moving)
+
+
+def in_layers_of(weights: Weights, objective: Objective, name: str, moving: bool) -> Objective:
+    """The objective of a preset in layers that a network has; see `objective_on`."""
+    if not moving:
+        weights.check_layers(objective.layers)
+        return objective
+    preset = PRESETS[name]
+    if name != "athalye2015" and preset.network != weights.name:
+        logging.info("Preset %s was published for %s", name, preset.network)
+    objective, moved = objective.on(weights.layers)
     weights.check_layers(objective.layers)
     for asked, used in moved.items():
         logging.info("%s has no %s: using %s, the nearest", weights.name, asked, used)

@@ -41,6 +41,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "flags beside it win",
     )
 
+    add = add_losses(parser)
+    add(
+        "--style-blend-weights",
+        type=float,
+        nargs="*",
+        metavar="WEIGHT",
+        help="one weight for each style; without values, equal ones",
+    )
+
+    add_optimization(parser)
+    add_progress(parser)
+
+
+def add_losses(parser: argparse.ArgumentParser) -> Callable[..., object]:
+    """Declare the flags of the Objective but for the blend of styles.
+
+    Returns:
+        What adds more flags to the group.
+    """
     losses = parser.add_argument_group("losses")
     add_fields(losses, Objective)
     add = losses.add_argument
@@ -58,16 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="EXP",
         help="style layer weights: weight(layer n+1) = EXP * weight(layer n) (default 1.0)",
     )
-    add(
-        "--style-blend-weights",
-        type=float,
-        nargs="*",
-        metavar="WEIGHT",
-        help="one weight for each style; without values, equal ones",
-    )
-
-    add_optimization(parser)
-    add_progress(parser)
+    return add
 
 
 def add_pictures(parser: argparse.ArgumentParser) -> Callable[..., object]:

@@ -1,0 +1,382 @@
+"""The `train` command: a network that paints in one pass, for one style or several."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import dataclasses
+import importlib.util
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from absl import logging
+
+from neural_style_tf import __version__, files
+from neural_style_tf.commands import distribution, following, interrupts, runs, stylize, tensorflow
+from neural_style_tf.commands.job import Inputs, objective_of
+from neural_style_tf.commands.options import add_fields, with_fields
+from neural_style_tf.errors import FileError, OptionError
+from neural_style_tf.objective import PRESETS, Objective
+from neural_style_tf.progress import hms
+from neural_style_tf.transform import shipped
+from neural_style_tf.transform.architecture import Architecture
+from neural_style_tf.transform.stored import Net, check_net_target, packed
+from neural_style_tf.transform.training import Training
+from vgg import fetch
+from vgg.weights import Weights, read
+
+if TYPE_CHECKING:
+    from neural_style_tf.transform.photos import Photos
+    from neural_style_tf.transform.train import Record, Trainer
+
+SUMMARY = "train a network that paints in a style, or in several, in one pass"
+
+# Where none is named.
+PRESET = "one-pass"
+# Of so many photographs and more, a few are not trained on: the validation strip.
+_MANY, _HELD_OUT = 20, 4
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of the command."""
+    group = parser.add_argument_group("pictures and network")
+    add = group.add_argument
+    add(
+        "--style",
+        "--styles",
+        dest="styles",
+        nargs="+",
+        metavar="STYLE",
+        help="the painting; several make one network that can mix them",
+    )
+    add("--names", nargs="+", metavar="NAME", help="of the styles (default: their files')")
+    add("--photos", type=Path, metavar="DIR", help="folder of photographs, searched through")
+    add("--output", metavar="OUTPUT", help="the network: a .keras or .npz file")
+    add(
+        "--initial",
+        metavar="NET",
+        help="begin with the weights of a trained network of the same size: of its styles those of "
+        "the same names, of other styles their mean",
+    )
+    add("--overwrite", action="store_true", help="replace a file that is already there")
+    add(
+        "--resume",
+        action="store_true",
+        help="go on with an interrupted training of the same OUTPUT, if there is one",
+    )
+    add_fields(group, Inputs, ("network", "pooling", "precision"))
+    add(
+        "--preset",
+        choices=tuple(PRESETS),
+        help=f"a published recipe; the other flags change it (default {PRESET})",
+    )
+    add_fields(parser.add_argument_group("the network that is trained"), Architecture)
+    add_fields(parser.add_argument_group("training"), Training)
+    stylize.add_losses(parser)
+    add = parser.add_argument_group("progress").add_argument
+    add("--log-dir", type=Path, metavar="DIR", help="write TensorBoard losses and pictures")
+    add("--quiet", action="store_true", help="print nothing but warnings and errors")
+    parser.set_defaults(style_blend_weights=None)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training, described.
+
+    Attributes:
+        moving: whether the layers are the preset's, which may move to the nearest ones that a
+            network has.
+    """
+
+    styles: tuple[str, ...]
+    names: tuple[str, ...]
+    photos: tuple[str, ...]
+    validation: tuple[str, ...]
+    output: Path
+    network: str
+    preset: str
+    pooling: str
+    precision: str
+    architecture: Architecture
+    training: Training
+    objective: Objective
+    moving: bool
+    initial: Net | None = None
+
+    @property
+    def kept(self) -> Path:
+        """Where the state of the training is kept."""
+        return self.output.with_name(f"{self.output.name}.training")
+
+    def settings(self, weights: Weights, objective: Objective) -> dict[str, Any]:
+        """What tells this training from others, as plain data."""
+        training = dataclasses.asdict(self.training)
+        return {
+            "styles": list(self.names),
+            "photographs": len(self.photos),
+            "network": weights.name,
+            "pooling": self.pooling,
+            "architecture": {
+                **dataclasses.asdict(self.architecture),
+                "widths": list(self.architecture.widths),
+            },
+            "training": training,
+            "objective": {**objective.to_dict(), "style_blend_weights": []},
+        }
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train a network; the exit code.
+
+    Raises:
+        NeuralStyleError, WeightsError: whatever is wrong with the input, before any work is done.
+    """
+    begun = time.monotonic()
+    logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
+    logging.get_absl_handler().setFormatter(None)
+    interrupts.heed()
+    job = resolve(options)
+    state = _kept_state(job, resume=options.resume, overwrite=options.overwrite)
+    location = fetch.find(job.network)
+    paintings = [files.read(path) for path in job.styles]
+    weights = read(location.path)
+    objective = runs.in_layers_of(weights, job.objective, job.preset, job.moving)
+    settings = job.settings(weights, objective)
+    if state:
+        following.check_same(settings, state[0], job.kept)
+
+    device = tensorflow.start(look=distribution.workers() == 1)
+    strategy = distribution.strategy()
+    devices = strategy.num_replicas_in_sync
+    if (job.training.batch_size or devices) % devices:
+        raise OptionError(
+            f"--batch-size: expected a multiple of {devices}, the number of devices, got "
+            f"{job.training.batch_size}"
+        )
+    precision = tensorflow.fastest_precision() if job.precision == "auto" else job.precision
+    logging.info(
+        "Network: %s from %s (%s), %s pooling, on %s, %s",
+        *(weights.name, location.path, location.origin, job.pooling, device, precision),
+    )
+    trainer = _trainer(job, weights, objective, paintings, precision, strategy)
+    if state:
+        trainer.restore(state[1])
+        logging.info("Going on after step %d of %d", trainer.step, job.training.steps)
+    photos = _photos(job, job.photos)
+    photos.example(0)  # not one that can be read is an error before work begins
+
+    chief = distribution.is_chief(strategy)
+    keeper = following.Keeper(job.kept, trainer, settings, writes=chief)
+    watchers: list[following.Watcher] = [keeper]
+    if chief and not options.quiet:
+        watchers.insert(0, following.Terminal(trainer.step, job.training.steps))
+    stops: set[int] = set()
+    if chief and options.log_dir:
+        held_out = _photos(job, job.validation or job.photos[:_HELD_OUT])
+        board = following.TensorBoard(
+            options.log_dir, job.training.steps, lambda: _strip(trainer, held_out)
+        )
+        stops = set(board.stops)
+        watchers.append(board)
+    last: Record | None = None
+    with contextlib.ExitStack() as closing:
+        for watcher in reversed(watchers):  # an exit stack closes the last one first
+            closing.callback(watcher.close)
+        try:
+            for record in trainer.records(photos, stops):
+                last = record
+                for watcher in watchers:
+                    watcher(record)
+                interrupts.check()
+        except KeyboardInterrupt:
+            interrupts.exit_on_next()
+            keeper.keep()
+            logging.warning("Interrupted: with --resume the same command goes on")
+            return interrupts.EXIT_CODE
+    _tell_unreadable(photos)
+    if chief:
+        card = {
+            "program": f"neural-style-tf {__version__}",
+            **settings,
+            "training": dataclasses.asdict(job.training) | {"batch_size": trainer.batch},
+            "precision": precision,
+            "losses": _losses(job, trainer, last),
+        }
+        write_net(job.output, trainer, job, card)
+        job.kept.unlink(missing_ok=True)
+        logging.info(
+            "Wrote %s: %d style(s), %s bytes, in %s",
+            *(job.output, len(job.names), f"{job.output.stat().st_size:,}"),
+            hms(time.monotonic() - begun),
+        )
+    return 0
+
+
+def resolve(options: argparse.Namespace) -> Job:
+    """The Job that flags ask for.
+
+    Raises:
+        OptionError, FileError: flags that cannot be meant, a folder without photographs, an output
+            that cannot be written.
+    """
+    for flag, given in (
+        ("--style", options.styles),
+        ("--photos", options.photos),
+        ("--output", options.output),
+    ):
+        if not given:
+            raise OptionError(f"{flag} is missing; see `neural-style-tf train --help`")
+    names = tuple(options.names or (Path(path).stem for path in options.styles))
+    if len(names) != len(options.styles) or len(set(names)) != len(names):
+        raise OptionError(
+            f"--names: expected another name for each of {len(options.styles)} style(s), got "
+            f"{', '.join(names)}"
+        )
+    if options.log_dir and importlib.util.find_spec("tensorboard") is None:
+        raise OptionError("--log-dir needs tensorboard: run `pip install tensorboard`")
+    distribution.check()
+    preset = options.preset or PRESET
+    job = Job(
+        styles=tuple(options.styles),
+        names=names,
+        photos=(),
+        validation=(),
+        output=Path(options.output),
+        network=options.network or "auto",
+        preset=preset,
+        pooling=options.pooling or PRESETS[preset].pooling,
+        precision=options.precision or "auto",
+        architecture=with_fields(Architecture(), options),
+        training=with_fields(Training(), options),
+        objective=objective_of(options, PRESETS[preset].objective),
+        moving=not (options.content_layers or options.style_layers),
+    )
+    if not job.objective.style_weight:
+        raise OptionError("--style-weight: expected a number above 0: a style is to be learnt")
+    check_net_target(job.output, overwrite=options.overwrite)
+    if options.initial:
+        job = dataclasses.replace(job, initial=_initial(options.initial, job))
+    if not options.photos.is_dir():
+        raise OptionError(f"--photos: expected a folder of photographs, got {options.photos}")
+    found = files.pictures_in(options.photos)
+    held = found[:: max(1, len(found) // _HELD_OUT)][:_HELD_OUT] if len(found) >= _MANY else []
+    trained = tuple(path for path in found if path not in held)
+    return dataclasses.replace(job, photos=trained, validation=tuple(held))
+
+
+def _initial(model: str, job: Job) -> Net:
+    """The network to begin with.
+
+    Raises:
+        OptionError, FileError: there is none, or it is of another size.
+    """
+    net, _ = shipped.find(model)
+    if net.architecture != job.architecture:
+        raise OptionError(
+            f"--initial: expected a network of {job.architecture}, got {net.architecture}; give "
+            "its --widths, --blocks and --ends"
+        )
+    return net.with_styles(job.names)
+
+
+def _kept_state(job: Job, *, resume: bool, overwrite: bool) -> Any:
+    """The settings and state of an interrupted training, or None to begin anew."""
+    if not job.kept.exists():
+        return None
+    if resume:
+        return following.read_state(job.kept)
+    if overwrite:
+        return None
+    raise FileError(
+        f"{files.shown(job.kept)} exists, an interrupted training: go on with --resume, or begin "
+        "anew with --overwrite"
+    )
+
+
+def _photos(job: Job, paths: tuple[str, ...]) -> Photos:
+    from neural_style_tf.transform.photos import Photos
+
+    return Photos(paths, files.read_shrunk, job.training.size, job.training.seed)
+
+
+def _trainer(
+    job: Job,
+    weights: Weights,
+    objective: Objective,
+    paintings: list[files.Picture],
+    precision: str,
+    strategy: Any,
+) -> Trainer:
+    from neural_style_tf.losses import Loss
+    from neural_style_tf.pixels import resize_style
+    from neural_style_tf.traced import Traced
+    from neural_style_tf.transform.model import TransformNet
+    from neural_style_tf.transform.train import Trainer
+    from vgg.network import build
+
+    with strategy.scope():
+        network = build(weights, pooling=job.pooling, layers=objective.layers, precision=precision)
+        model = TransformNet(
+            job.architecture, job.names, precision=precision, seed=job.training.seed
+        )
+        for name, weight in (job.initial.weights if job.initial else {}).items():
+            model.named[name].assign(weight)
+    loss = Loss(network, objective)
+    measure = Traced(loss.moments)
+    moments = [
+        measure(resize_style(style.pixels, job.training.painting_width)) for style in paintings
+    ]
+    return Trainer(model, loss, moments, job.training, strategy)
+
+
+def _strip(trainer: Trainer, photos: Photos) -> tuple[np.ndarray, Mapping[str, float]]:
+    """Photographs above what each style makes of them, and the mean losses of these."""
+    crops = np.stack([photos.example(number) for number in range(len(photos.paths))])
+    painted, terms = trainer.validate(crops)
+    rows = [crops, *np.clip(np.rint(painted), 0, 255).astype(np.uint8)]  # each [N, size, size, 3]
+    picture = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
+    return picture, terms._asdict()
+
+
+def _losses(job: Job, trainer: Trainer, last: Record | None) -> dict[str, float]:
+    """Of photographs that were held out, or else of the last ones trained on."""
+    terms: Mapping[str, float] = last.terms._asdict() if last else {}
+    if job.validation:
+        _, terms = _strip(trainer, _photos(job, job.validation))
+    return {name: float(f"{value:.6g}") for name, value in terms.items()}
+
+
+def _tell_unreadable(photos: Photos) -> None:
+    if photos.unreadable:
+        first = next(iter(photos.unreadable.values()))
+        logging.warning(
+            "%d of %d photographs could not be read and were skipped: %s%s",
+            *(len(photos.unreadable), len(photos.paths), first),
+            ", …" if len(photos.unreadable) > 1 else "",
+        )
+
+
+def write_net(path: Path, trainer: Trainer, job: Job, card: Mapping[str, Any]) -> None:
+    """Write the network, whole or not at all.
+
+    Raises:
+        FileError: a disk that refuses.
+    """
+    if path.suffix.lower() == ".npz":
+        net = Net(job.architecture, job.names, trainer.model.arrays(), dict(card))
+        files.write_bytes(path, packed(net), "network")
+        return
+    from neural_style_tf.transform.model import TransformNet
+
+    model = TransformNet(job.architecture, job.names, card=card)
+    for name, array in trainer.model.arrays().items():
+        model.named[name].assign(array)
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / "network.keras"
+        model.save(temporary)
+        files.write_bytes(path, temporary.read_bytes(), "network")

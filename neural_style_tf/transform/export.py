@@ -1,0 +1,125 @@
+"""A trained network as other programs run it: SavedModel, TensorFlow Lite, ONNX.
+
+All three hold the network in float32 and of plain operations: what makes it fast here (one kernel
+for instance normalization, joined slices for reflection) is TensorFlow's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from neural_style_tf.transform.net import paint
+from neural_style_tf.transform.stored import Net
+
+# Any number of pictures of any size.
+PIXELS = tf.TensorSpec((None, None, None, 3), tf.float32, name="pixels")
+
+
+class Exported(tf.Module):
+    """A network in a mix of its styles, as a module with signatures.
+
+    Args:
+        net: the network.
+        mix: the share of each style.
+    """
+
+    def __init__(self, net: Net, mix: Sequence[float]) -> None:
+        super().__init__()
+        self.stages = net.architecture.stages()
+        self.weights = {name: tf.Variable(w, trainable=False) for name, w in net.weights.items()}
+        self.mix = tf.Variable(np.array([mix], np.float32), trainable=False)  # [1, S]
+
+    def paint(self, pixels: tf.Tensor) -> tf.Tensor:
+        """`[B, H, W, 3]` RGB 0-255 -> the same, painted and clipped to 0-255."""
+        mix = tf.repeat(self.mix, tf.shape(pixels)[0], 0)
+        painted = paint(self.stages, self.weights, pixels, mix, portable=True)
+        return tf.clip_by_value(painted, 0.0, 255.0)
+
+    @tf.function(input_signature=[PIXELS])
+    def serve(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`pixels` -> `painted`, `[B, H, W, 3]` float32 RGB 0-255."""
+        return {"painted": self.paint(pixels)}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="pictures")])
+    def serve_bytes(self, pictures: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`pictures`, the bytes of JPEG, PNG, GIF or BMP files -> `painted`, those of PNG files."""
+
+        def painted(data: tf.Tensor) -> tf.Tensor:
+            pixels = tf.io.decode_image(data, 3, expand_animations=False)  # [H, W, 3]
+            pixels = tf.cast(tf.ensure_shape(pixels, (None, None, 3)), tf.float32)[None]
+            levels = tf.cast(tf.round(self.paint(pixels)[0]), tf.uint8)
+            return tf.io.encode_png(levels)
+
+        return {"painted": tf.map_fn(painted, pictures, fn_output_signature=tf.string)}
+
+
+def saved_model(net: Net, mix: Sequence[float], folder: Path) -> None:
+    """Write a SavedModel into a folder that is not there yet.
+
+    Its signatures: `serving_default`, `pixels` -> `painted`, and `bytes`, `pictures` -> `painted`.
+    """
+    module = Exported(net, mix)
+    signatures = {"serving_default": module.serve, "bytes": module.serve_bytes}
+    with _quiet():
+        tf.saved_model.save(module, os.fspath(folder), signatures=signatures)
+
+
+def tflite(net: Net, mix: Sequence[float], size: tuple[int, int] | None) -> bytes:
+    """A TensorFlow Lite model, `pixels` `[1, H, W, 3]` -> `painted`, of builtin operations alone.
+
+    Args:
+        size: height and width; None for any, to be set with `resize_tensor_input`.
+    """
+    module = Exported(net, mix)
+    height, width = size or (None, None)
+    spec = tf.TensorSpec((1, height, width, 3), tf.float32, name="pixels")
+    graph = tf.function(lambda pixels: {"painted": module.paint(pixels)}, [spec])
+    with _quiet():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [graph.get_concrete_function()], module
+        )
+        data: bytes = converter.convert()
+    return data
+
+
+def onnx(net: Net, mix: Sequence[float]) -> bytes:
+    """An ONNX model, `pixels` `[B, H, W, 3]` -> `painted`; needs tf2onnx."""
+    import tf2onnx
+
+    module = Exported(net, mix)
+    graph = tf.function(module.paint, input_signature=[PIXELS])
+    with _quiet():
+        model, _ = tf2onnx.convert.from_function(graph, [PIXELS], opset=OPSET)
+    data: Any = model.SerializeToString()
+    return bytes(data)
+
+
+OPSET = 17
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what converters write to standard output and standard error, unless they fail."""
+    with tempfile.TemporaryFile() as chatter:
+        kept = [os.dup(stream) for stream in (1, 2)]
+        for stream in (1, 2):
+            os.dup2(chatter.fileno(), stream)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept[1], 2)
+            chatter.seek(0)
+            os.write(2, chatter.read())
+            raise
+        finally:
+            for stream, copy in zip((1, 2), kept, strict=True):
+                os.dup2(copy, stream)
+                os.close(copy)

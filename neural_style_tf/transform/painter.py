@@ -1,0 +1,82 @@
+"""A trained network at work on pictures of any size, whole or in tiles, with the same result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from neural_style_tf.traced import Traced
+from neural_style_tf.transform.net import paint
+from neural_style_tf.transform.stored import Net
+from neural_style_tf.transform.tiling import Tiling
+
+# Pixels by which a picture is reflected past its border before it is painted; they are cut off
+# after. The network reflects too, at each stage, but what it makes at the border is a little darker
+# or lighter than elsewhere: most of that is outside then. A multiple of 4, so that nothing moves.
+MARGIN = 8
+
+
+class Painter:
+    """Paints in a mix of the styles of a network.
+
+    Args:
+        net: the network.
+        mix: the share of each of its styles; they sum to 1.
+        precision: of convolutions and activations, "float32" or "bfloat16".
+    """
+
+    def __init__(self, net: Net, mix: Sequence[float], precision: str = "float32") -> None:
+        self.net, self.precision = net, precision
+        self.mix = np.array([mix], np.float32)  # [1, S]
+        stages = net.architecture.stages()
+        self.tiling = Tiling(stages, net.weights, self.mix, precision)
+
+        def whole(pixels: tf.Tensor) -> tf.Tensor:
+            # Constants in the graph: oneDNN lays out the kernels once.
+            weights = {name: tf.constant(weight) for name, weight in net.weights.items()}
+            return paint(stages, weights, pixels, tf.constant(self.mix), precision)
+
+        self.whole = Traced(whole)
+
+    def __call__(
+        self, pixels: npt.NDArray[np.float32], side: int | None = None
+    ) -> npt.NDArray[np.float32]:
+        """A picture, painted.
+
+        Args:
+            pixels: `[1, H, W, 3]`, RGB 0-255, any size.
+            side: of the tiles to work in, in pixels, to bound the memory; None for none.
+
+        Returns:
+            float32 `[1, H, W, 3]`, not clipped.
+        """
+        around = (MARGIN, MARGIN)
+        pixels = np.pad(pixels, ((0, 0), around, around, (0, 0)), "reflect")
+        if side is None:
+            painted = self.whole(tf.constant(pixels)).numpy()
+        else:
+            painted = self.tiling(pixels, side)
+        return painted[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def footprint(net: Net, precision: str, size: tuple[int, int], side: int | None = None) -> float:
+    """Bytes that painting a picture takes, beside TensorFlow: what came of measuring.
+
+    Whole, what its second enlargement gets, makes and adds is there at once, of full size. In tiles
+    that is of a tile, with what the C library keeps of others; and of the picture, what is kept at
+    half and at a quarter of its size (see `Tiling`). Measured with benchmarks/feedforward.py.
+
+    Args:
+        size: height and width of the picture.
+        side: of the tiles, None for none.
+    """
+    full, half, quarter = net.architecture.widths
+    item = 2 if precision == "bfloat16" else 4
+    pixels = size[0] * size[1]
+    if side is None:
+        return pixels * (24 + 2.8 * item * (half + full))
+    kept = half / 2 + 3 * quarter / 16
+    return pixels * (36 + 1.1 * item * kept) + 6.3 * item * (half + full) * side**2

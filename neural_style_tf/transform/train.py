@@ -1,0 +1,241 @@
+"""Training a transform network on the perceptual losses: a generator of Records, no I/O.
+
+Johnson, Alahi, Fei-Fei 2016, with the same `Loss` that `stylize` minimizes for one picture. With
+several styles each example has one of them in turn (Dumoulin, Shlens, Kudlur 2017).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from neural_style_tf.errors import DivergedError
+from neural_style_tf.losses import Loss, Targets, Terms, gram, style_distance
+from neural_style_tf.transform.model import TransformNet, keras
+from neural_style_tf.transform.photos import Photos
+from neural_style_tf.transform.training import Training
+
+
+class Record(NamedTuple):
+    """Where a training stands.
+
+    Attributes:
+        step: how many are done.
+        total: steps that it will do.
+        examples: photographs that were seen since this process began.
+        terms: the weighted losses, their mean over all examples since the Record before.
+        seconds: since this process began to train.
+    """
+
+    step: int
+    total: int
+    examples: int
+    terms: Terms
+    seconds: float
+
+    @property
+    def last(self) -> bool:
+        """Whether the training is over."""
+        return self.step == self.total
+
+
+class Trainer:
+    """A network in training: weights, Adam's state and the number of the step.
+
+    Args:
+        model: what is trained.
+        loss: of a picture; its objective without blend weights.
+        styles: of each style the moments `{layer: [C, C]}`, see `Loss.moments`.
+        training: the settings.
+        strategy: the devices; one by default. To be the scope in which the model was made.
+    """
+
+    def __init__(
+        self,
+        model: TransformNet,
+        loss: Loss,
+        styles: Sequence[Mapping[str, Any]],
+        training: Training,
+        strategy: tf.distribute.Strategy | None = None,
+    ) -> None:
+        self.model, self.loss, self.training = model, loss, training
+        self.strategy = strategy or tf.distribute.get_strategy()
+        self.batch = training.batch_size or self.strategy.num_replicas_in_sync
+        self.variables = list(model.named.values())
+        objective = loss.objective
+        layers = objective.shares("style")
+        # {layer: [S, C, C]}
+        self.grams = {
+            layer: tf.stack(
+                [gram(tf.convert_to_tensor(style[layer]), objective.gram_norm) for style in styles]
+            )
+            for layer in layers
+        }
+        # One style is not to outshout the others: each one's losses are divided by what its style
+        # loss is for a picture of no features at all, [S].
+        norm = objective.style_norm
+        self.loudness = tf.stack(
+            [
+                sum(
+                    share * style_distance(tf.zeros_like(g[index]), g[index], norm)
+                    for layer, share in layers.items()
+                    for g in [self.grams[layer]]
+                )
+                * objective.style_weight
+                if layers
+                else tf.ones(())
+                for index in range(len(styles))
+            ]
+        )
+        with self.strategy.scope():
+            schedule = keras.optimizers.schedules.CosineDecay(
+                training.learning_rate, training.steps
+            )
+            self.optimizer = keras.optimizers.Adam(schedule, epsilon=1e-8)
+            self.optimizer.build(self.variables)
+        self._judge: Any = None
+
+    @property
+    def step(self) -> int:
+        """How many steps are done."""
+        return int(self.optimizer.iterations.numpy())
+
+    def state(self) -> dict[str, np.ndarray]:
+        """All that a training needs to go on as if it had not stopped, by name."""
+        adam = {f"adam/{i}": v.numpy() for i, v in enumerate(self.optimizer.variables)}
+        return {**self.model.arrays(), **adam}
+
+    def restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go on from what `state` gave.
+
+        Raises:
+            KeyError, ValueError: it is of another network.
+        """
+        for name, variable in self.model.named.items():
+            variable.assign(state[name])
+        for index, variable in enumerate(self.optimizer.variables):
+            variable.assign(state[f"adam/{index}"])
+
+    def records(
+        self, photos: Photos, stops: Collection[int] = (), heartbeat: float = 1.0
+    ) -> Iterator[Record]:
+        """Train to the end.
+
+        Args:
+            photos: the examples.
+            stops: steps at which a Record is wanted.
+            heartbeat: seconds after which one comes anyway.
+
+        Raises:
+            DivergedError: the loss became NaN or infinite.
+        """
+        training, begun, first = self.training, time.perf_counter(), self.step
+        batches = iter(self._batches(photos, first))
+        waypoints = sorted({stop for stop in stops if stop > first} | {training.steps})
+        update = tf.function(self._update, autograph=False)
+        done, since, sums, last = first, first, None, begun
+        while done < training.steps:
+            terms = update(*next(batches))
+            sums = terms if sums is None else tf.nest.map_structure(tf.add, sums, terms)
+            done += 1
+            now = time.perf_counter()
+            if done < waypoints[0] and now - last < heartbeat:
+                continue
+            mean = Terms(*(float(term) / (done - since) for term in sums))  # waits for the device
+            if not np.isfinite(mean.total):
+                raise DivergedError(
+                    f"the loss became NaN or infinite at step {done}: expected a finite number; "
+                    f"the learning rate ({training.learning_rate:g}) or a weight is likely too "
+                    "large: lower it"
+                )
+            if done >= waypoints[0]:
+                waypoints.pop(0)
+            seconds = time.perf_counter() - begun
+            yield Record(done, training.steps, (done - first) * self.batch, mean, seconds)
+            since, sums, last = done, None, time.perf_counter()
+
+    def validate(self, crops: np.ndarray) -> tuple[np.ndarray, Terms]:
+        """What each style makes of photographs, and the mean losses.
+
+        Args:
+            crops: `[N, size, size, 3]`, 0-255.
+
+        Returns:
+            `[S, N, size, size, 3]` and the terms as numbers.
+        """
+        if self._judge is None:
+            self._judge = tf.function(self._painted, autograph=False)
+        styles = range(len(self.model.styles))
+        results = [
+            [self._judge(tf.constant(crop[None], tf.float32), tf.constant(s)) for crop in crops]
+            for s in styles
+        ]
+        painted = np.stack([[picture[0].numpy() for picture, _ in row] for row in results])
+        terms = [term for row in results for _, term in row]
+        return painted, Terms(*(float(np.mean(values)) for values in zip(*terms, strict=True)))
+
+    def _batches(self, photos: Photos, done: int) -> Any:
+        """From the step after those that are done; each worker reads its own part of a batch."""
+        whole = self.batch
+
+        def dataset(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            workers, devices = context.num_input_pipelines, context.num_replicas_in_sync
+            return photos.dataset(
+                done * whole,
+                whole // devices,
+                devices // workers,
+                workers,
+                context.input_pipeline_id,
+            )
+
+        return self.strategy.distribute_datasets_from_function(dataset)
+
+    def _update(self, crops: Any, numbers: Any) -> Terms:
+        """One step on all devices; the mean terms of its batch."""
+        terms = self.strategy.run(self._on_device, (crops, numbers))
+        return Terms(*(self.strategy.reduce("SUM", term, axis=None) for term in terms))
+
+    def _on_device(self, crops: tf.Tensor, numbers: tf.Tensor) -> Terms:
+        """One step on one device: its part of the gradient and of the terms."""
+        share = 1 / self.batch
+        count = len(self.model.styles)
+
+        def add(index: tf.Tensor, gradients: Any, sums: Terms) -> Any:
+            photo = tf.cast(crops[index][None], tf.float32)  # [1, size, size, 3]
+            style = tf.cast(numbers[index] % count, tf.int32)
+            with tf.GradientTape() as tape:
+                _, terms = self._painted(photo, style)
+                total = terms.total / self.loudness[style]
+            own = tape.gradient(total, [v.value for v in self.variables])
+            gradients = [a + share * b for a, b in zip(gradients, own, strict=True)]
+            return (
+                index + 1,
+                gradients,
+                Terms(*(a + share * b for a, b in zip(sums, terms, strict=True))),
+            )
+
+        # One photograph after the other: memory for one, whatever the batch, and on a CPU no
+        # slower than all at once.
+        zeros = [tf.zeros(v.shape) for v in self.variables]
+        _, gradients, terms = tf.while_loop(
+            lambda index, *_: index < crops.shape[0],
+            add,
+            (tf.constant(0), zeros, Terms(*(tf.zeros(()),) * 4)),
+            parallel_iterations=1,
+        )
+        self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
+        return terms
+
+    def _painted(self, photo: tf.Tensor, style: tf.Tensor) -> tuple[tf.Tensor, Terms]:
+        """What the network makes of a photograph `[1, H, W, 3]`, and the losses of that."""
+        painted = self.model(photo, tf.one_hot(style[None], len(self.model.styles)))
+        targets = Targets(
+            self.loss.features(photo),
+            {layer: gram[style] for layer, gram in self.grams.items()},
+            dict.fromkeys(self.grams, tf.zeros(())),
+        )
+        return painted, self.loss(painted, targets)

@@ -1,0 +1,167 @@
+"""The `export` command; each format loaded by its own runtime and compared with Keras."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from neural_style_tf.transform.stored import packed
+from tests import nets, tiny
+from tests.commandline import error, run
+
+MIX = (0.25, 0.75)
+EXPORT = ["export", "--model", "net.npz", "--style-blend-weights", "1", "3"]
+# A thousandth of full range.
+CLOSE = 0.255
+# Two of each, of two sizes, neither a multiple of 4.
+SIZES = ((37, 50), (64, 41))
+
+
+@pytest.fixture(autouse=True)
+def net(folder: Path) -> None:
+    (folder / "net.npz").write_bytes(packed(nets.net()))
+
+
+def batch(size: tuple[int, int], count: int = 2) -> npt.NDArray[np.float32]:
+    return np.stack([tiny.picture(*size, seed) for seed in range(count)]).astype(np.float32)
+
+
+def keras_paints(pixels: npt.NDArray[np.float32]) -> Any:
+    """What the Keras model makes of it: the network as it was trained."""
+    from neural_style_tf.transform.model import TransformNet
+
+    net = nets.net()
+    model = TransformNet(net.architecture, net.styles)
+    for name, array in net.weights.items():
+        model.named[name].assign(array)
+    mix = np.repeat(np.array([MIX], np.float32), len(pixels), 0)
+    return np.clip(model(pixels, mix).numpy(), 0, 255)
+
+
+def test_saved_model_in_bare_tensorflow(folder: Path) -> None:
+    """A process that has TensorFlow and nothing of ours."""
+    assert run(*EXPORT, "--format", "saved_model", "--output", "model") == 0
+    for index, size in enumerate(SIZES):
+        np.save(f"in{index}.npy", batch(size, index + 1))
+    code = """
+import sys, numpy as np, tensorflow as tf
+model = tf.saved_model.load("model")
+for index in range(2):
+    painted = model.signatures["serving_default"](pixels=tf.constant(np.load(f"in{index}.npy")))
+    np.save(f"out{index}.npy", painted["painted"].numpy())
+files = [open(name, "rb").read() for name in ("content.png", "a.png")]
+made = model.signatures["bytes"](pictures=tf.constant(files))["painted"].numpy()
+for index, data in enumerate(made):
+    open(f"bytes{index}.png", "wb").write(data)
+assert not [name for name in sys.modules if name.startswith(("neural_style_tf", "vgg"))]
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=folder, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    for index, size in enumerate(SIZES):
+        ours = keras_paints(batch(size, index + 1))
+        assert abs(np.load(f"out{index}.npy") - ours).max() < CLOSE
+    for index, name in enumerate(("content.png", "a.png")):
+        ours = keras_paints(np.asarray(Image.open(name), np.float32)[None])
+        made = np.asarray(Image.open(f"bytes{index}.png"), np.float32)
+        assert abs(made - ours[0]).max() < 0.5 + CLOSE
+
+
+def test_tflite_in_its_interpreter() -> None:
+    litert = pytest.importorskip("ai_edge_litert.interpreter", reason="needs ai-edge-litert")
+    assert run(*EXPORT, "--output", "net.tflite") == 0
+    interpreter = litert.Interpreter("net.tflite")
+    for size in SIZES:
+        pixels = batch(size, 1)
+        [given] = interpreter.get_input_details()
+        interpreter.resize_tensor_input(given["index"], pixels.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(given["index"], pixels)
+        interpreter.invoke()
+        [made] = interpreter.get_output_details()
+        painted = interpreter.get_tensor(made["index"])
+        assert painted.shape == pixels.shape
+        assert abs(painted - keras_paints(pixels)).max() < CLOSE
+    assert run(*EXPORT, "--output", "fixed.tflite", "--size", "41", "64") == 0
+    runner = litert.Interpreter("fixed.tflite")
+    assert runner.get_input_details()[0]["shape"].tolist() == [1, 64, 41, 3]
+
+
+def test_onnx_in_its_runtime() -> None:
+    pytest.importorskip("tf2onnx", reason="needs tf2onnx")
+    runtime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    assert run(*EXPORT, "--format", "onnx", "--output", "net.onnx") == 0
+    session = runtime.InferenceSession("net.onnx", providers=["CPUExecutionProvider"])
+    [given] = session.get_inputs()
+    assert [side for side in given.shape if isinstance(side, int)] == [3], "any batch, any size"
+    for index, size in enumerate(SIZES):
+        pixels = batch(size, index + 1)
+        [painted] = session.run(None, {given.name: pixels})
+        assert abs(painted - keras_paints(pixels)).max() < CLOSE
+
+
+def test_an_export_is_replaced_only_if_so_wanted(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*EXPORT, "--output", "model") == 0
+    assert "model exists; name another folder or pass --overwrite" in error(
+        capsys, *EXPORT, "--output", "model", "--quiet"
+    )
+    (folder / "model" / "mark").touch()
+    assert run(*EXPORT, "--output", "model", "--overwrite") == 0
+    assert (folder / "model" / "saved_model.pb").exists()
+    assert not (folder / "model" / "mark").exists()
+    assert not [path for path in folder.iterdir() if path.name.startswith("tmp")]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["export"], "--model is missing"),
+        (["export", "--model", "net.npz"], "--output is missing"),
+        ([*EXPORT, "--format", "onnx", "--output", "x.tflite"], "expected a name that ends in .o"),
+        ([*EXPORT, "--output", "no/model"], "there is no folder for it"),
+        ([*EXPORT, "--output", "tiny.mat"], "tiny.mat exists and is no SavedModel"),
+        ([*EXPORT, "--output", "."], "exists and is no SavedModel"),
+        ([*EXPORT, "--output", "model", "--size", "64", "64"], "--size is for --format tflite"),
+        ([*EXPORT, "--output", "m.tflite", "--size", "4", "64"], "--size: expected 16 to 8192"),
+        (["export", "--model", "none", "--output", "m"], "unknown --model none"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert message in error(capsys, *words)
+
+
+def test_without_tf2onnx(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import importlib.util
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    told = error(capsys, *EXPORT, "--output", "m.onnx")
+    assert "--format onnx needs tf2onnx: run `pip install tf2onnx`" in told
+
+
+def test_the_bytes_of_a_picture_are_png(folder: Path) -> None:
+    """In this process, so that a picture of one channel is seen to be taken, too."""
+    import tensorflow as tf
+
+    from neural_style_tf.transform.export import Exported
+
+    stream = io.BytesIO()
+    Image.fromarray(tiny.picture(20, 24, 1)).convert("L").save(stream, "JPEG")
+    module = Exported(nets.net(), MIX)
+    [data] = module.serve_bytes(tf.constant([stream.getvalue()]))["painted"]
+    painted = Image.open(io.BytesIO(data.numpy()))
+    assert (painted.format, painted.mode, painted.size) == ("PNG", "RGB", (24, 20))

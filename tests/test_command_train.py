@@ -1,0 +1,193 @@
+"""The `train` command as its user runs it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from neural_style_tf.transform.stored import packed, read_net
+from tests import nets, tiny
+from tests.commandline import begin, error, run
+
+SHORT = ["--network", "tiny.mat", "--size", "64", "--batch-size", "2", *nets.FLAGS]
+TRAIN = ["train", "--style", "a.png", "--photos", "photos", *SHORT]
+
+
+def _events(folder: Path) -> bool:
+    """Whether TensorBoard's file has more than its head, which comes before the first record."""
+    return any(path.stat().st_size > 100 for path in folder.glob("logs/events*"))
+
+
+@pytest.fixture(autouse=True)
+def photos(folder: Path) -> Path:
+    (folder / "photos" / "deep").mkdir(parents=True)
+    for index in range(3):
+        Image.fromarray(tiny.picture(70, 80, index)).save(folder / "photos" / f"{index}.png")
+    Image.fromarray(tiny.picture(90, 66, 7)).save(folder / "photos" / "deep" / "a.jpg")
+    return folder / "photos"
+
+
+def test_a_network_is_trained_and_says_how(
+    photos: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photos / "broken.jpg").write_text("no picture")
+    assert run(*TRAIN, "--steps", "4", "--output", "net.keras", "--style-weight", "70") == 0
+    assert not list(Path.cwd().glob("net.keras.*")), "nothing is left over"
+    net = read_net("net.keras")
+    assert net.styles == ("a",)
+    assert net.architecture == nets.ARCHITECTURE
+    assert net.card["training"]["steps"] == 4
+    assert net.card["objective"]["style_weight"] == 70
+    assert net.card["losses"]["total"] > 0
+    assert net.card["photographs"] == 5
+    assert json.loads(json.dumps(net.card)) == net.card
+    assert any(
+        message.startswith("1 of 5 photographs could not be read and were skipped: ")
+        and "broken.jpg" in message
+        for message in caplog.messages
+    )
+    assert any(m.startswith("Wrote net.keras: 1 style(s), ") for m in caplog.messages)
+    told = capsys.readouterr().out
+    assert "Step 4/4 (" in told
+    assert "examples/s, loss " in told
+    # The same network for whoever has Keras.
+    import keras
+
+    import neural_style_tf.transform.model  # noqa: F401 - registers the class
+
+    model = keras.models.load_model("net.keras")
+    for name, array in net.weights.items():
+        np.testing.assert_array_equal(model.named[name].numpy(), array)
+
+
+def test_several_styles_with_names_in_npz_and_tensorboard() -> None:
+    pytest.importorskip("tensorboard", reason="needs tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    words = ["train", "--styles", "a.png", "b.png", "--names", "night", "day", "--photos", "photos"]
+    words += [*SHORT, "--steps", "2", "--output", "net.npz", "--quiet", "--log-dir", "logs"]
+    assert run(*words) == 0
+    log = EventAccumulator("logs", {"images": 0, "scalars": 0, "tensors": 0})
+    log.Reload()
+    tags = set(log.Tags()["tensors"])
+    assert {"loss/total", "validation/total", "validation", "examples per second"} <= tags
+    width, height = log.Tensors("validation")[-1].tensor_proto.string_val[:2]
+    # Photographs above what each of two styles makes of them.
+    assert (int(width), int(height)) == (4 * 64, 3 * 64)
+    net = read_net("net.npz")
+    assert net.styles == ("night", "day")
+    assert net.weights["first/scale"].shape == (2, 4)
+    assert (net.weights["up2/scale"][0] != net.weights["up2/scale"][1]).any()
+
+
+def test_an_interrupted_training_goes_on(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Ctrl-C after some steps; --resume makes what would have come of it anyway."""
+    steps = ["--steps", "80", "--output", "net.npz"]
+    process = begin(folder, *TRAIN, *steps, "--log-dir", "logs")
+    # Its first record is written when some steps are done.
+    while not _events(folder) and process.poll() is None:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "Interrupted: with --resume the same command goes on" in err
+    kept = folder / "net.npz.training"
+    with np.load(kept) as arrays:
+        done = int(arrays["adam/0"])
+    assert 0 < done < 80
+    assert not (folder / "net.npz").exists()
+
+    assert "net.npz.training exists, an interrupted training: go on with --resume" in error(
+        capsys, *TRAIN, *steps
+    )
+    assert "its training is {'steps': 80" in error(
+        capsys, *TRAIN, *steps, "--resume", "--learning-rate", "0.1"
+    )
+    shutil.copy(kept, folder / "copy.npz.training")
+    assert run(*TRAIN, *steps, "--resume") == 0
+    assert f"Going on after step {done} of 80" in caplog.messages
+    assert not kept.exists()
+    assert run(*TRAIN, *steps[:2], "--output", "whole.npz") == 0
+    resumed, whole = read_net("net.npz"), read_net("whole.npz")
+    for name, array in whole.weights.items():
+        np.testing.assert_array_equal(resumed.weights[name], array)
+
+
+def test_a_training_that_diverges_leaves_nothing_to_go_on_with(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [*TRAIN, "--steps", "20", "--learning-rate", "1e30", "--output", "net.npz", "--quiet"]
+    assert run(*words) == 2
+    assert "the loss became NaN or infinite at step" in capsys.readouterr().err
+    assert not list(Path.cwd().glob("net.npz*"))
+
+
+def test_begin_with_a_trained_network() -> None:
+    Path("one.npz").write_bytes(packed(nets.net(("a",))))
+    words = ["train", "--style", "b.png", "a.png", "--photos", "photos", *SHORT, "--steps", "1"]
+    words += ["--learning-rate", "1e-9", "--initial", "one.npz", "--output", "two.npz"]
+    assert run(*words) == 0
+    one, two = read_net("one.npz"), read_net("two.npz")
+    assert two.styles == ("b", "a")
+    np.testing.assert_allclose(two.weights["up1/kernel"], one.weights["up1/kernel"], atol=1e-6)
+    np.testing.assert_allclose(two.weights["up1/scale"][1], one.weights["up1/scale"][0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train"], "--style is missing"),
+        (["train", "--style", "a.png"], "--photos is missing"),
+        (["train", "--style", "a.png", "--photos", "photos"], "--output is missing"),
+        ([*TRAIN, "--output", "net.pb"], "expected a name that ends in .keras or .npz"),
+        ([*TRAIN, "--output", "no/net.keras"], "there is no folder "),
+        ([*TRAIN, "--output", "n.npz", "--steps", "0"], "steps: expected a whole number, 1 or"),
+        ([*TRAIN, "--output", "n.npz", "--size", "32"], "size: expected a whole number from 64"),
+        ([*TRAIN, "--output", "n.npz", "--learning-rate", "nan"], "learning rate: expected a fin"),
+        ([*TRAIN, "--output", "n.npz", "--style-weight", "0"], "--style-weight: expected a number"),
+        ([*TRAIN, "--output", "n.npz", "--names", "a", "b"], "--names: expected another name for"),
+        ([*TRAIN, "--output", "n.npz", "--initial", "nothing"], "unknown --model nothing"),
+        ([*TRAIN, "--output", "n.npz", "--content-layers", "conv9_9"], "conv9_9"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(
+    capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert message in error(capsys, *words)
+
+
+def test_bad_folders_of_photographs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--style", "a.png", *SHORT, "--output", "net.npz", "--photos"]
+    assert "expected a folder of photographs, got a.png" in error(capsys, *words, "a.png")
+    assert "expected a folder of photographs, got none" in error(capsys, *words, "none")
+    (folder / "empty").mkdir()
+    assert "expected pictures in empty, got none" in error(capsys, *words, "empty")
+    (folder / "empty" / "a.jpg").write_text("no picture")
+    assert "none of 1 photographs can be read" in error(capsys, *words, "empty")
+
+
+def test_a_damaged_training(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "net.npz.training").write_bytes(b"PK\3\4 and no more")
+    told = error(capsys, *TRAIN, "--output", "net.npz", "--resume")
+    assert (
+        "cannot read training net.npz.training: expected what an interrupted `train` left" in told
+    )
+
+
+@pytest.mark.parametrize("config", ["{", "[]", '{"cluster": {"worker": ["a:1"]}}'])
+def test_a_cluster_that_cannot_be_meant(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, config: Any
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", config)
+    assert "$TF_CONFIG: expected JSON" in error(capsys, *TRAIN, "--output", "net.npz")

