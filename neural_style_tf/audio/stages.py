@@ -47,7 +47,7 @@ class Ground(NamedTuple):
     Attributes:
         start: samples `[1, channels, N, 1]` to begin with.
         free: 1 or 0, which samples may change, `[1, 1, N, 1]`.
-        held: how many frames at the beginning may not.
+        held: how many frames at the beginning lie wholly before those.
         content: frames of the content, `[1, channels, T, bins]`.
     """
 
@@ -65,9 +65,9 @@ class Stand(NamedTuple):
 
 
 class _Aim(NamedTuple):
-    """What a stage aims at: targets of its loss, and 1 or 0, what of the unknown may change.
+    """What samples aim at: targets of their loss, and 1 or 0, which of them may change.
 
-    `weights` are of the metric of samples, `[1, channels, T, bins]`; see `Stages._metric`.
+    `weights` are of their metric, `[1, channels, T, bins]`; see `Stages._metric`.
     """
 
     targets: Any
@@ -108,16 +108,14 @@ class Stages:
         self.frames, self.phase = Traced(self._frames), Traced(self._phase)
         plain, stops = optimizers.make(schedule, tf.identity, _FIRST_STEP), frozenset(stops)
 
-        def descent(loss: Any, optimizer: Callable[[_Aim], Optimizer]) -> Descent:
-            return Descent(
-                _where_free(loss.value_and_gradient), optimizer, schedule, stops, heartbeat
-            )
+        def descent(evaluate: Any, optimizer: Callable[[Any], Optimizer]) -> Descent:
+            return Descent(evaluate, optimizer, schedule, stops, heartbeat)
 
-        self.without = descent(self.expected, lambda _: plain)
+        self.without = descent(self.expected.value_and_gradient, lambda _: plain)
         self.within = (
-            descent(of_samples, self._optimizer_of_samples)
+            descent(_where_free(of_samples.value_and_gradient), self._optimizer_of_samples)
             if unknown == "samples"
-            else descent(self.loss, lambda _: plain)
+            else descent(self.loss.value_and_gradient, lambda _: plain)
         )
 
     @property
@@ -139,27 +137,30 @@ class Stages:
             Stands in order, with the share of this piece's work alone.
         """
         own = self.iterations // 2
-        free = tf.range(ground.content.shape[2]) >= ground.held
-        free = tf.cast(free, tf.float32)[None, None, :, None]
-        none = tf.zeros((1,) * 4)
+        begun = self.frames(ground.start)
+        # The frames that are sought know nothing of those before them. Beside frames that are held,
+        # the first one would make up for ten: a click, once it is heard.
+        start, content = (frames[:, :, ground.held :] for frames in (begun, ground.content))
+
+        def whole(found: tf.Tensor) -> tf.Tensor:
+            return tf.concat([begun[:, :, : ground.held], found], 2)
 
         def phased(found: tf.Tensor) -> tf.Tensor:
-            return self.phase(found, ground.start, ground.free)
+            return self.phase(whole(found), ground.start, ground.free)
 
-        near = self.expected.targets(ground.content, [texture.frames for texture in textures])
-        aim = _Aim(near, free, none)
-        start = self.frames(ground.start)
-        for step in self.without.steps(start, aim, own, before, own + later):
+        near = self.expected.targets(content, [texture.frames for texture in textures])
+        for step in self.without.steps(start, near, own, before, own + later):
             yield _stand(step, 0.0, _CHEAP, phased)
-        frames, before = step.result.pixels, step.iteration
-        exact = self.loss.blended(
-            self.features(ground.content), [texture.moments for texture in textures]
-        )
+        found, before = step.result.pixels, step.iteration
+        moments = [texture.moments for texture in textures]
+        aim: Any
         if self.unknown == "frames":
-            start, aim, samples = frames, _Aim(exact, free, none), phased
+            start, samples = found, phased
+            aim = self.loss.blended(self.features(content), moments)
         else:
-            start, samples = phased(frames) * _UNIT, _full_scale
-            aim = _Aim(exact, ground.free, tf.exp(2 * tf.maximum(frames, 0.0)))
+            start, samples = phased(found) * _UNIT, _full_scale
+            exact = self.loss.blended(self.features(ground.content), moments)
+            aim = _Aim(exact, ground.free, tf.exp(2 * tf.maximum(whole(found), 0.0)))
         for step in self.within.steps(start, aim, own, before, later):
             yield _stand(step, _CHEAP, 1.0, samples)
 
