@@ -171,10 +171,13 @@ class Recording:
 
     def close(self) -> None:
         """Write what there is."""
-        if self.last is None:
-            return
-        if self.last.step is not None:
-            self._add(self.last)
+        with contextlib.closing(self.spool):
+            if self.last is not None:
+                self._write(self.last)
+
+    def _write(self, last: Take) -> None:
+        if last.step is not None:
+            self._add(last)
         output = self.options.output
         self.spool.write(output, self.sounds)
         if self.options.plot:

@@ -172,13 +172,17 @@ class Spool:
         self.channels = like.file.channels
         self.back = back(like.axes).astype(np.float32)
         self.meter = Meter(like.file.rate, self.channels)
-        self.file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
+        self.file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - see `close`
 
     def add(self, samples: Samples) -> None:
         """What comes next, along the axes: `[rows, n]`."""
         samples = self.back @ samples
         self.meter.add(samples)
         self.file.write(np.ascontiguousarray(samples.T, np.float32).tobytes())
+
+    def close(self) -> None:
+        """Nothing of it stays on disk."""
+        self.file.close()
 
     def pieces(self, wanted: Meter) -> Iterator[npt.NDArray[Any]]:
         """All of it, `[channels, n]`, as loud as another sound and nowhere clipped."""
