@@ -132,9 +132,14 @@ def measure(options: argparse.Namespace) -> None:
     around = np.pad(content, (window // 2, window // 2))
     content_frames, style_frames = frames_of(around), frames_of(style)
 
+    patient = Schedule(iterations=ITERATIONS, tolerance=0.001)
     runs = {
-        unknown: Transfer(RESOLUTION, RECIPE, Schedule(seed=0), FILTERS, unknown, heartbeat=5.0)
-        for unknown in ("samples", "frames")
+        name: Transfer(RESOLUTION, RECIPE, schedule, FILTERS, unknown, heartbeat=5.0)
+        for name, unknown, schedule in (
+            ("samples", "samples", Schedule()),
+            ("frames, to the end", "frames", patient),
+            ("frames", "frames", Schedule()),
+        )
     }
     filters = random_filters(RESOLUTION.bins, FILTERS, seed=0).numpy()
     judge = Notebook(filters, content_frames, style_frames)
@@ -157,7 +162,7 @@ def measure(options: argparse.Namespace) -> None:
         print(f"notebook from {name}: {seconds:.0f} s + Griffin-Lim {more:.1f} s", flush=True)
         rows.append(Row(f"notebook, from {name}", seconds + more, frames, sound))
 
-    for unknown, run in runs.items():
+    for name, run in runs.items():
 
         def made(run: Transfer = run) -> tuple[Array | None, Array]:
             given = Sound(content, RATE)
@@ -169,7 +174,7 @@ def measure(options: argparse.Namespace) -> None:
             return frames, np.pad(found, (window // 2, window // 2))
 
         seconds, (frames, sound) = timed(made)
-        rows.append(Row(f"ours, {unknown}", seconds, frames, sound))
+        rows.append(Row(f"ours, {name}", seconds, frames, sound))
 
     print(f"\n{options.content} in the texture of {options.style}: {length / RATE:.1f} s, mono")
     print("| | s | loss of the frames found | of the sound | its style | corr. content | style |")
@@ -177,9 +182,9 @@ def measure(options: argparse.Namespace) -> None:
     for row in rows:
         heard = frames_of(row.sound)
         content_loss, style_loss = judge.terms(heard)
-        found = "–" if row.frames is None else f"{sum(judge.terms(row.frames)):.0f}"
+        found = "–" if row.frames is None else f"{sum(judge.terms(row.frames)):.1f}"
         print(
-            f"| {row.name} | {row.seconds:.0f} | {found} | {content_loss + style_loss:.0f} | "
+            f"| {row.name} | {row.seconds:.0f} | {found} | {content_loss + style_loss:.1f} | "
             f"{100 * style_loss / judge.own_style:.2f} % | "
             f"{correlation(heard, content_frames):.3f} | "
             f"{correlation(heard, style_frames[: len(heard)]):.3f} |"
