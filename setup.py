@@ -47,7 +47,14 @@ setup(
         "tensorboard": ["tensorboard"],
         "export": ["tf2onnx>=1.17"],
         "dev": [
-            *("pytest>=8", "ruff>=0.8", "mypy>=1.13", "matplotlib", "tensorboard"),
+            *(
+                "pytest>=8",
+                "pytest-xdist>=3.5",
+                "ruff>=0.8",
+                "mypy>=1.13",
+                "matplotlib",
+                "tensorboard",
+            ),
             *("tf2onnx>=1.17", "onnxruntime", "ai-edge-litert", "soundfile>=0.12", "soxr>=0.3"),
         ],
     },

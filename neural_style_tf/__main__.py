@@ -76,7 +76,7 @@ def _reported(work: Callable[[], int]) -> int:
         if not _out_of_memory(error):
             raise
         print(
-            "error: this needs more memory than there is: lower --width, of a sound --filters",
+            "error: this needs more memory than there is: lower --width (of a sound: --filters)",
             file=sys.stderr,
         )
         return BAD_INPUT
