@@ -10,7 +10,7 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 2; }
 
 # Sets up for running, or with $1 = dev for testing; at once when that has been done already.
 set_up() {
-    local extra=${1:+[$1]} stamp="$venv/.installed${1:+-$1}"
+    local extras=audio${1:+,$1} stamp="$venv/.installed${1:+-$1}"
     if [[ -e $stamp && $stamp -nt $here/setup.py && $stamp -nt $here/pyproject.toml ]]; then
         return
     fi
@@ -23,7 +23,7 @@ set_up() {
             fail "could not make a virtual environment in $venv (on Debian or Ubuntu: apt install python3-venv)"
     fi
     echo "Setting up in $venv (once; TensorFlow is a large download) …" >&2
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$here$extra" ||
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$here[$extras]" ||
         fail "the packages could not be installed: see above; run this again to go on"
     touch "$stamp"
 }
@@ -33,7 +33,8 @@ case ${1-} in
         set_up dev
         shift
         cd "$here"
-        exec "$venv/bin/python" -m pytest "$@"
+        # Of each file the tests stay together: they share what they have made. -n 0: all in turn.
+        exec "$venv/bin/python" -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"
         ;;
     blog)
         set_up

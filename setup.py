@@ -22,6 +22,7 @@ setup(
     python_requires=">=3.10",
     packages=[
         "neural_style_tf",
+        "neural_style_tf.audio",
         "neural_style_tf.commands",
         "neural_style_tf.figures",
         "neural_style_tf.serving",
@@ -42,12 +43,20 @@ setup(
         "absl-py>=2.1",
     ],
     extras_require={
+        "audio": ["soundfile>=0.12", "soxr>=0.3"],
         "plot": ["matplotlib"],
         "tensorboard": ["tensorboard"],
         "export": ["tf2onnx>=1.17"],
         "dev": [
-            *("pytest>=8", "ruff>=0.8", "mypy>=1.13", "matplotlib", "tensorboard"),
-            *("tf2onnx>=1.17", "onnxruntime", "ai-edge-litert"),
+            *(
+                "pytest>=8",
+                "pytest-xdist>=3.5",
+                "ruff>=0.8",
+                "mypy>=1.13",
+                "matplotlib",
+                "tensorboard",
+            ),
+            *("tf2onnx>=1.17", "onnxruntime", "ai-edge-litert", "soundfile>=0.12", "soxr>=0.3"),
         ],
     },
     entry_points={"console_scripts": ["neural-style-tf = neural_style_tf.__main__:console"]},

@@ -16,7 +16,7 @@ from neural_style_tf.commands.options import Parser
 from neural_style_tf.errors import NeuralStyleError
 from vgg import WeightsError
 
-COMMANDS = ("stylize", "train", "apply", "export", "reconstruct", "figures", "weights")
+COMMANDS = ("stylize", "train", "apply", "export", "reconstruct", "figures", "audio", "weights")
 DEFAULT = "stylize"
 BAD_INPUT = 2
 
@@ -75,7 +75,10 @@ def _reported(work: Callable[[], int]) -> int:
     except Exception as error:
         if not _out_of_memory(error):
             raise
-        print("error: the picture needs more memory than there is: lower --width", file=sys.stderr)
+        print(
+            "error: this needs more memory than there is: lower --width (of a sound: --filters)",
+            file=sys.stderr,
+        )
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted: nothing is written", file=sys.stderr)

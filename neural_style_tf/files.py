@@ -12,8 +12,6 @@ import itertools
 import json
 import os
 import re
-import secrets
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -35,17 +33,20 @@ from neural_style_tf.decoding import (
     shrink,
 )
 from neural_style_tf.errors import FileError
+from neural_style_tf.staging import staged
 
 __all__ = [
     "FORMATS",
     "MAX_PIXELS",
     "Picture",
     "check_target",
+    "opened",
     "pictures_in",
     "read",
     "read_bytes",
     "read_settings",
     "read_shrunk",
+    "replacing",
     "shown",
     "write",
     "write_bytes",
@@ -224,7 +225,7 @@ def read_bytes(path: StrPath, kind: str) -> bytes:
     Raises:
       FileError: no such file, a folder, or a disk that refuses.
     """
-    with _reporting(f"read {kind}", path), _opened(path) as stream:
+    with opened(path, kind) as stream:
         return stream.read()
 
 
@@ -236,6 +237,33 @@ def write_bytes(path: StrPath, data: bytes, kind: str) -> None:
     """
     with _reporting(f"write {kind}", path):
         _replace({Path(os.path.realpath(_checked(path))): data})
+
+
+@contextmanager
+def replacing(path: StrPath, kind: str) -> Iterator[Path]:
+    """A temporary neighbour to write a file of some other kind to, piece by piece.
+
+    At the end of the block it takes the place of `path`; where the block fails, nothing does.
+
+    Raises:
+      FileError: a disk that refuses. The file is then as it was before.
+    """
+    with _reporting(f"write {kind}", path):
+        target = Path(os.path.realpath(_checked(path)))
+        with staged([target]) as places:
+            yield places[target]
+
+
+@contextmanager
+def opened(path: StrPath, kind: str) -> Iterator[IO[bytes]]:
+    """A file of some other kind, to be read.
+
+    Raises:
+      FileError: no such file, a folder, or a disk that refuses; and whatever the block raises as a
+        FileError, with the file's name.
+    """
+    with _reporting(f"read {kind}", path), _opened(path) as stream:
+        yield stream
 
 
 def read_settings(path: StrPath) -> dict[str, object]:
@@ -383,24 +411,11 @@ def _encode(samples: npt.NDArray, kind: str, icc_profile: bytes | None, text: st
 
 def _replace(files: Mapping[Path, bytes]) -> None:
     """Writes all files or none: each to a temporary neighbour, on the disk, then renamed."""
-    # Names of their own, so that a target with the longest of names has a neighbour too.
-    staged = {f.with_name(f".{_KEYWORD}-{secrets.token_hex(8)}.tmp"): f for f in files}
-    try:
-        for temporary, target in staged.items():
+    with staged(files) as places:
+        for target, data in files.items():
             # Unlike tempfile, plain open leaves the permissions to the umask.
-            with temporary.open("xb") as stream:
-                stream.write(files[target])
-                stream.flush()
-                os.fsync(stream.fileno())
-            if target.exists():
-                shutil.copymode(target, temporary)
-        for temporary, target in staged.items():
-            temporary.replace(target)
-    finally:
-        # On KeyboardInterrupt too. A temporary file that was renamed is not there any more.
-        for temporary in staged:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
+            with places[target].open("xb") as stream:
+                stream.write(data)
 
 
 def _from_json(text: bytes | str) -> dict[str, object]:

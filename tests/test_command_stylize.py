@@ -327,7 +327,10 @@ def test_too_little_memory_is_one_line(
     monkeypatch.setattr("neural_style_tf.loop.stylize", stylize)
     assert run(*PICTURES, *SHORT) == 2
     err = capsys.readouterr().err
-    assert "error: the picture needs more memory than there is: lower --width\n" in err
+    assert (
+        "error: this needs more memory than there is: lower --width (of a sound: --filters)\n"
+        in err
+    )
     assert "story" not in err
 
 

@@ -18,23 +18,31 @@ HOUSE = ROOT / "neural_style_tf"
 # From the ground up; a module may import those of lower floors. `files` stands beside the
 # numerics: they may not import it.
 FLOORS = (
-    ("errors", "traced"),
+    ("errors", "traced", "staging", "audio.channels", "audio.loudness"),
     ("decoding",),
     ("settings",),
     ("objective", "schedule", "transform.architecture", "transform.training"),
     ("pixels", "files", "memory", "figures.plan", "figures.texts", "figures.sheet"),
-    ("styles", "serving.resampling", "serving.inputs"),
+    ("styles", "sound_files", "audio.recipe", "serving.resampling", "serving.inputs"),
     ("serving.signatures",),
-    ("style_files", "transform.stored", "transform.net", "transform.photos"),
-    ("losses", "figures.page", "transform.shipped", "transform.model", "transform.tiling"),
-    ("tiles", "figures.measures", "transform.painter", "transform.export"),
+    (
+        *("style_files", "transform.stored", "transform.net", "transform.photos"),
+        *("audio.resolution", "audio.chunks"),
+    ),
+    (
+        *("losses", "figures.page", "transform.shipped", "transform.model", "transform.tiling"),
+        *("audio.spectrogram", "audio.features"),
+    ),
+    (
+        *("tiles", "figures.measures", "transform.painter", "transform.export"),
+        *("audio.expected", "audio.phase", "audio.texture"),
+    ),
     ("adam", "lbfgs"),
     ("optimizers",),
     ("descent",),
-    ("loop", "transform.train", "serving.stylizer"),
-    ("serving.module",),
-    ("serving.saved",),
-    ("progress",),
+    ("loop", "transform.train", "audio.stages", "audio.plot", "serving.stylizer"),
+    ("serving.module", "audio.transfer"),
+    ("progress", "serving.saved"),
     (
         "commands.interrupts",
         "commands.options",
@@ -43,17 +51,18 @@ FLOORS = (
         "commands.following",
         "commands.models",
     ),
-    ("commands.job", "commands.weights"),
-    ("commands.fitting", "commands.styles", "commands.apply"),
+    ("commands.job", "commands.sound_job", "commands.weights"),
+    ("commands.fitting", "commands.styles", "commands.sounds", "commands.apply"),
     ("commands.runs",),
     ("commands.cells",),
     ("commands.sheets",),
-    ("commands.stylize", "commands.figures"),
+    ("commands.stylize", "commands.figures", "commands.audio"),
     ("commands.reconstruct", "commands.train", "commands.export"),
     ("__main__",),
 )
 FLOOR = {module: height for height, modules in enumerate(FLOORS) for module in modules}
 NUMERICS = (
+    *(f"audio/{path.stem}" for path in sorted((HOUSE / "audio").glob("*.py"))),
     "figures/measures",
     "pixels",
     "styles",
@@ -124,7 +133,7 @@ def test_imports_only_go_down(name: str, path: Path) -> None:
 def test_the_numerics_know_neither_files_nor_vgg(name: str) -> None:
     for imported in imports(HOUSE / f"{name}.py"):
         assert imported.split(".")[0] != "vgg"
-        assert imported != "neural_style_tf.files"
+        assert imported not in ("neural_style_tf.files", "neural_style_tf.sound_files")
 
 
 def test_vgg_knows_nothing_of_style() -> None:
@@ -154,6 +163,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
         ["--version"],
         ["weights", "--help"],
         ["figures", "--help"],
+        ["audio", "--help"],
         ["train", "--help"],
         ["apply", "--help"],
         ["export", "--help"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from absl.flags import argparse_flags
@@ -37,20 +37,33 @@ class Parser(argparse_flags.ArgumentParser):
 
 
 def add_fields(
-    parser: argparse._ActionsContainer, of: type, only: Collection[str] | None = None
+    parser: argparse._ActionsContainer,
+    of: type,
+    only: Collection[str] | None = None,
+    *,
+    base: Any = None,
 ) -> None:
-    """One flag for each field of a dataclass that was made with `settings.option`, or for some."""
+    """One flag for each field of a dataclass that was made with `settings.option`, or for some.
+
+    Args:
+        parser: gets the flags.
+        of: the dataclass.
+        only: names of fields; where they are a mapping, with help of the command's own.
+        base: an instance whose values are the defaults; the fields' own by default.
+    """
+    helps = only if isinstance(only, Mapping) else {}
     for field in dataclasses.fields(of):
         metadata = field.metadata
         if "help" not in metadata or (only is not None and field.name not in only):
             continue
+        help, default = helps.get(field.name, metadata["help"]), field.default
+        if base is not None:
+            default = getattr(base, field.name)
         flag = f"--{metadata.get('flag', field.name).replace('_', '-')}"
         if kind(field) is bool:
-            parser.add_argument(
-                flag, dest=field.name, action="store_true", default=None, help=metadata["help"]
-            )
+            parser.add_argument(flag, dest=field.name, action="store_true", default=None, help=help)
             continue
-        shown = f" (default {field.default})" if field.default not in (None, ()) else ""
+        shown = "" if default in (None, ()) else f" (default {default})"
         parser.add_argument(
             flag,
             dest=field.name,
@@ -58,7 +71,7 @@ def add_fields(
             nargs=metadata.get("nargs"),
             choices=metadata.get("choices"),
             metavar=None if "choices" in metadata else field.name.upper(),
-            help=metadata["help"] + shown,
+            help=help + shown,
         )
 
 

@@ -1,0 +1,1 @@
+"""Sound in the texture of other sounds (Ulyanov & Lebedev 2016)."""
