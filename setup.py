@@ -45,6 +45,7 @@ setup(
     extras_require={
         "audio": ["soundfile>=0.12", "soxr>=0.3"],
         "plot": ["matplotlib"],
+        "serve": ["flask>=3"],
         "tensorboard": ["tensorboard"],
         "export": ["tf2onnx>=1.17"],
         "dev": [
@@ -56,7 +57,14 @@ setup(
                 "matplotlib",
                 "tensorboard",
             ),
-            *("tf2onnx>=1.17", "onnxruntime", "ai-edge-litert", "soundfile>=0.12", "soxr>=0.3"),
+            *(
+                "tf2onnx>=1.17",
+                "onnxruntime",
+                "ai-edge-litert",
+                "flask>=3",
+                "soundfile>=0.12",
+                "soxr>=0.3",
+            ),
         ],
     },
     entry_points={"console_scripts": ["neural-style-tf = neural_style_tf.__main__:console"]},

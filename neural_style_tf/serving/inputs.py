@@ -45,7 +45,8 @@ class Input(NamedTuple):
     def files(self) -> Input:
         """The same as files: one string in place of each picture."""
         shape = self.shape[:1] if self.shape[0] != 1 else ()
-        return self._replace(dtype=tf.string, shape=shape)
+        text = self.text.replace(", RGB 0-255", ", as bytes of a file").partition("; those of")[0]
+        return self._replace(dtype=tf.string, shape=shape, text=text)
 
 
 _ONE, _SEVERAL = (1, "H", "W", 3), ("S", "H", "W", 3)

@@ -43,14 +43,9 @@ def save(module: Stylizer, folder: Path) -> None:
 
 
 def _section(name: str, signature: Signature, defaults: Mapping[str, Any]) -> str:
-    lines = [
-        f"## {name}",
-        "",
-        signature.text,
-        "",
-        "| Input | Type | Shape | Default | |",
-        "|-|-|-|-|-|",
-    ]
+    lines = [f"## {name}", "", signature.text]
+    if signature.inputs:
+        lines += ["", "| Input | Type | Shape | Default | |", "|-|-|-|-|-|"]
     for each in signature.inputs:
         default = f"`{defaults[each.name].numpy().tolist()}`" if each.name in defaults else ""
         lines.append(
