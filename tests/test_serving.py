@@ -237,6 +237,7 @@ class TestServer:
             ({"inputs": {"content": [[[[0, 0, 0]]]]}}, "missing ['style']"),
             ({"inputs": {"contents": 1}}, "got 'contents'"),
             ({"inputs": {"content": "a", "style": 1}}, "content: expected float32"),
+            ({"inputs": {"content": [1], "style": [1]}}, "expected the shape [1, H, W, 3], got"),
             ({"inputs": 5}, "expected inputs by name"),
             ({"instances": []}, "one or more"),
             ({"signature_name": "paint", "inputs": {}}, "signature_name: expected one of"),
