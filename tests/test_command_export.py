@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +17,7 @@ from PIL import Image
 
 from neural_style_tf.transform.stored import packed
 from tests import nets, tiny
-from tests.commandline import error, run
+from tests.commandline import ROOT, error, run
 
 MIX = (0.25, 0.75)
 EXPORT = ["export", "--model", "net.npz", "--style-blend-weights", "1", "3"]
@@ -58,7 +60,7 @@ for index in range(2):
     painted = model.signatures["serving_default"](pixels=tf.constant(np.load(f"in{index}.npy")))
     np.save(f"out{index}.npy", painted["painted"].numpy())
 files = [open(name, "rb").read() for name in ("content.png", "a.png")]
-made = model.signatures["bytes"](pictures=tf.constant(files))["painted"].numpy()
+made = model.signatures["bytes"](pictures=tf.constant(files))["painted_bytes"].numpy()
 for index, data in enumerate(made):
     open(f"bytes{index}.png", "wb").write(data)
 assert not [name for name in sys.modules if name.startswith(("neural_style_tf", "vgg"))]
@@ -165,6 +167,23 @@ def test_the_bytes_of_a_picture_are_png(folder: Path) -> None:
     stream = io.BytesIO()
     Image.fromarray(tiny.picture(20, 24, 1)).convert("L").save(stream, "JPEG")
     module = Exported(nets.net(), MIX)
-    [data] = module.serve_bytes(tf.constant([stream.getvalue()]))["painted"]
+    [data] = module.serve_bytes(tf.constant([stream.getvalue()]))["painted_bytes"]
     painted = Image.open(io.BytesIO(data.numpy()))
     assert (painted.format, painted.mode, painted.size) == ("PNG", "RGB", (24, 20))
+
+
+def test_it_is_served(folder: Path) -> None:
+    """By examples/serve.py, pictures in rows, as numbers and as files."""
+    assert run(*EXPORT, "--output", "served") == 0
+    serve = runpy.run_path(str(ROOT / "examples" / "serve.py"))["serve"]
+    client = serve(folder / "served", "style").test_client()
+    pixels = batch((20, 24))
+    answer = client.post("/v1/models/style:predict", json={"instances": pixels.tolist()})
+    assert abs(np.array(answer.json["predictions"]) - keras_paints(pixels)).max() < CLOSE
+    file = {"b64": base64.b64encode(Path("content.png").read_bytes()).decode()}
+    asked = {"signature_name": "bytes", "instances": [{"pictures": file}, file]}
+    answer = client.post("/v1/models/style:predict", json=asked)
+    ours = keras_paints(np.asarray(Image.open("content.png"), np.float32)[None])
+    for each in answer.json["predictions"]:
+        painted = np.asarray(Image.open(io.BytesIO(base64.b64decode(each["b64"]))), np.float32)
+        assert abs(painted - ours[0]).max() < 0.5 + CLOSE

@@ -50,7 +50,7 @@ class Exported(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="pictures")])
     def serve_bytes(self, pictures: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`pictures`, the bytes of JPEG, PNG, GIF or BMP files -> `painted`, those of PNG files."""
+        """`pictures`, the bytes of JPEG, PNG, GIF or BMP files -> `painted_bytes`, of PNG files."""
 
         def painted(data: tf.Tensor) -> tf.Tensor:
             pixels = tf.io.decode_image(data, 3, expand_animations=False)  # [H, W, 3]
@@ -58,13 +58,15 @@ class Exported(tf.Module):
             levels = tf.cast(tf.round(self.paint(pixels)[0]), tf.uint8)
             return tf.io.encode_png(levels)
 
-        return {"painted": tf.map_fn(painted, pictures, fn_output_signature=tf.string)}
+        # A server that answers in JSON knows by this ending that it is to encode it in base64.
+        return {"painted_bytes": tf.map_fn(painted, pictures, fn_output_signature=tf.string)}
 
 
 def saved_model(net: Net, mix: Sequence[float], folder: Path) -> None:
     """Write a SavedModel into a folder that is not there yet.
 
-    Its signatures: `serving_default`, `pixels` -> `painted`, and `bytes`, `pictures` -> `painted`.
+    Its signatures: `serving_default`, `pixels` -> `painted`, and `bytes`, `pictures` ->
+    `painted_bytes`.
     """
     module = Exported(net, mix)
     signatures = {"serving_default": module.serve, "bytes": module.serve_bytes}
