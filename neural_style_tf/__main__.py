@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-from absl import app
+from absl import app, logging
 
 from neural_style_tf import __version__
-from neural_style_tf.commands.interrupts import EXIT_CODE, leave
+from neural_style_tf.commands.interrupts import EXIT_CODE, heed, leave
 from neural_style_tf.commands.options import Parser
 from neural_style_tf.errors import NeuralStyleError
 from vgg import WeightsError
@@ -58,6 +58,10 @@ def parse(argv: Sequence[str]) -> tuple[ModuleType, Any]:
 def execute(parsed: tuple[ModuleType, Any]) -> int:
     """Run a parsed command; its exit code."""
     command, options = parsed
+    quiet = getattr(options, "quiet", False)
+    logging.set_verbosity(logging.WARNING if quiet else logging.INFO)
+    logging.get_absl_handler().setFormatter(None)  # plain lines
+    heed()
     code: int = command.run(options)
     return code
 

@@ -122,7 +122,7 @@ def test_an_interrupt_ends_with_the_best_so_far(folder: Path) -> None:
         if line.startswith("  total loss:"):
             break
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "ending with the best sound so far" in err
     assert soundfile.info("out.wav").frames == RATE

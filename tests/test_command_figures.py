@@ -153,7 +153,7 @@ def test_an_interrupted_command_goes_on_where_it_was(folder: Path) -> None:
         assert program.poll() is None
         time.sleep(0.05)
     program.send_signal(signal.SIGINT)
-    out, err = program.communicate(timeout=60)
+    out, err = program.communicate(timeout=240)
     assert program.returncode == 130, err
     assert "of 3 pictures are there, the same command goes on" in err
     assert "Traceback" not in err + out

@@ -367,7 +367,7 @@ def test_an_interrupt_that_a_library_swallowed_is_heeded_all_the_same() -> None:
 def test_an_interrupt_writes_the_best_picture_so_far(folder: Path) -> None:
     process = start(folder)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "Interrupted" in err
     assert "Traceback" not in err
@@ -382,7 +382,7 @@ def test_a_second_interrupt_ends_at_once(folder: Path) -> None:
     process.send_signal(signal.SIGINT)
     time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=240)
     assert process.returncode in (130, -signal.SIGINT)
     if Path("out.png").exists():
         assert pixels("out.png").shape == (48, 64, 3)

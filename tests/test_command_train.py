@@ -99,7 +99,7 @@ def test_an_interrupted_training_goes_on(
     while not _events(folder) and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=240)
     assert process.returncode == 130, out + err
     assert "Interrupted: with --resume the same command goes on" in err
     kept = folder / "net.npz.training"

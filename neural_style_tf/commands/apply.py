@@ -95,9 +95,6 @@ def run(options: argparse.Namespace) -> int:
             pictures those that cannot be read are named when the others are painted.
     """
     begun = time.monotonic()
-    logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
-    logging.get_absl_handler().setFormatter(None)
-    interrupts.heed()
     for flag, given in (
         ("--model", options.model),
         ("--input", options.input),

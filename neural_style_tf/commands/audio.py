@@ -120,9 +120,6 @@ def run(options: argparse.Namespace) -> int:
         NeuralStyleError: whatever is wrong with the input, before any work is done.
     """
     begun = time.monotonic()
-    logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
-    logging.get_absl_handler().setFormatter(None)
-    interrupts.heed()
     sound_files.packages()
     job = resolve(options)
     check_outputs(options)

@@ -14,7 +14,7 @@ from pathlib import Path
 from absl import logging
 
 from neural_style_tf import __version__, files
-from neural_style_tf.commands import interrupts, models, runs, stylize, tensorflow
+from neural_style_tf.commands import models, runs, stylize, tensorflow
 from neural_style_tf.commands.job import Inputs, objective_of
 from neural_style_tf.commands.options import add_fields, with_fields
 from neural_style_tf.errors import FileError, OptionError
@@ -66,9 +66,6 @@ def run(options: argparse.Namespace) -> int:
         NeuralStyleError: whatever is wrong with the input, before any work is done.
     """
     begun = time.monotonic()
-    logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
-    logging.get_absl_handler().setFormatter(None)
-    interrupts.heed()
     if not options.output:
         raise OptionError("--output is missing; see `neural-style-tf export --help`")
     _check_flags(options)

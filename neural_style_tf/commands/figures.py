@@ -75,9 +75,6 @@ def run(options: argparse.Namespace) -> int:
     Raises:
         NeuralStyleError, WeightsError: whatever is wrong with the input, before any work is done.
     """
-    logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
-    logging.get_absl_handler().setFormatter(None)
-    interrupts.heed()
     inputs = _inputs(options)
     schedule = Schedule(iterations=options.iterations, seed=options.seed or 0).resolved()
     location = fetch.find(inputs.network)

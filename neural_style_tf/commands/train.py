@@ -137,9 +137,6 @@ def run(options: argparse.Namespace) -> int:
         NeuralStyleError, WeightsError: whatever is wrong with the input, before any work is done.
     """
     begun = time.monotonic()
-    logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
-    logging.get_absl_handler().setFormatter(None)
-    interrupts.heed()
     job = resolve(options)
     state = _kept_state(job, resume=options.resume, overwrite=options.overwrite)
     location = fetch.find(job.network)
