@@ -10,7 +10,7 @@ fail() { printf 'error: %s\n' "$*" >&2; exit 2; }
 
 # Sets up for running, or with $1 = dev for testing; at once when that has been done already.
 set_up() {
-    local extras=audio${1:+,$1} stamp="$venv/.installed${1:+-$1}"
+    local extras=audio,plot${1:+,$1} stamp="$venv/.installed${1:+-$1}"
     if [[ -e $stamp && $stamp -nt $here/setup.py && $stamp -nt $here/pyproject.toml ]]; then
         return
     fi
