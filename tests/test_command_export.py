@@ -15,6 +15,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from neural_style_tf.commands import export
+from neural_style_tf.errors import FileError
 from neural_style_tf.transform.stored import packed
 from tests import nets, tiny
 from tests.commandline import ROOT, error, run
@@ -187,3 +189,13 @@ def test_it_is_served(folder: Path) -> None:
     for each in answer.json["predictions"]:
         painted = np.asarray(Image.open(io.BytesIO(base64.b64decode(each["b64"]))), np.float32)
         assert abs(painted - ours[0]).max() < 0.5 + CLOSE
+
+
+def test_a_disk_that_refuses_leaves_the_old_export(folder: Path) -> None:
+    old = folder / "model"
+    old.mkdir()
+    (old / "saved_model.pb").write_bytes(b"old")
+    (folder / "temporary").mkdir()
+    with pytest.raises(FileError, match="cannot write model"):
+        export._replace(old, folder / "temporary" / "missing")
+    assert (old / "saved_model.pb").read_bytes() == b"old"

@@ -213,7 +213,12 @@ def _replace(output: Path, made: Path) -> None:
         old = made.with_name("old")
         if output.exists():
             output.rename(old)
-        made.rename(output)
+        try:
+            made.rename(output)
+        except OSError:
+            if old.exists():
+                old.rename(output)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise FileError(
