@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -19,7 +18,6 @@ from PIL import Image
 
 from neural_style_tf import files
 from neural_style_tf.__main__ import parse
-from neural_style_tf.commands import interrupts
 from neural_style_tf.commands.job import resolve
 from neural_style_tf.schedule import Schedule
 from tests import tiny
@@ -345,22 +343,6 @@ def start(folder: Path, *words: str) -> subprocess.Popen[str]:
         assert line or process.poll() is None
     time.sleep(1)
     return process
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_an_interrupt_that_a_library_swallowed_is_heeded_all_the_same() -> None:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        interrupts.heed()
-        with contextlib.suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
-        with pytest.raises(KeyboardInterrupt):
-            list(interrupts.interruptible(iter(range(3))))
-        interrupts.heed()
-        assert list(interrupts.interruptible(iter(range(3)))) == [0, 1, 2]
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")

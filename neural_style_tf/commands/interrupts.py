@@ -15,7 +15,9 @@ T = TypeVar("T")
 
 EXIT_CODE = 130  # 128 + SIGINT, as shells have it
 
-_asked = threading.Event()
+# No Events: their locks are Python's, and a second Ctrl-C would wait for the first's.
+_asked = False
+_deferred = False
 
 
 def heed() -> None:
@@ -25,11 +27,15 @@ def heed() -> None:
     again.
     """
 
-    def handler(*_: object) -> NoReturn:
-        _asked.set()
-        raise KeyboardInterrupt
+    global _asked
 
-    _asked.clear()
+    def handler(*_: object) -> None:
+        global _asked
+        _asked = True
+        if not _deferred:
+            raise KeyboardInterrupt
+
+    _asked = False
     with contextlib.suppress(ValueError):  # only the main thread may
         if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
             signal.signal(signal.SIGINT, handler)
@@ -41,8 +47,19 @@ def check() -> None:
     Raises:
         KeyboardInterrupt: there was.
     """
-    if _asked.is_set():
+    if _asked:
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _deferring() -> Iterator[None]:
+    """A Ctrl-C in here is only remembered, for the next `check`."""
+    global _deferred
+    _deferred = True
+    try:
+        yield
+    finally:
+        _deferred = False
 
 
 def interruptible(items: Iterator[T]) -> Iterator[T]:
@@ -50,21 +67,23 @@ def interruptible(items: Iterator[T]) -> Iterator[T]:
 
     One item is made ahead: the device works while its caller writes a checkpoint.
     """
-    made: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=1)
-    unwanted = threading.Event()
+    # Not `Queue`: its lock is Python's, and an interrupt right behind the acquiring leaves it shut.
+    made: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
+    wanted: queue.SimpleQueue[bool] = queue.SimpleQueue()
 
     def work() -> None:
         try:
             for item in items:
                 made.put(("item", item))
-                if unwanted.is_set():
+                if not wanted.get():
                     return
             made.put(("end", None))
         except BaseException as error:  # handed on to whoever asked for the items
             made.put(("error", error))
 
-    # A daemon: after an interrupt nobody waits for the iteration under way.
-    threading.Thread(target=work, daemon=True, name="device").start()
+    with _deferring():  # the start of a thread waits for it with a lock of Python's
+        # A daemon: after an interrupt nobody waits for the iteration under way.
+        threading.Thread(target=work, daemon=True, name="device").start()
     try:
         while True:
             check()
@@ -77,11 +96,10 @@ def interruptible(items: Iterator[T]) -> Iterator[T]:
                 return
             if what == "error":
                 raise value
+            wanted.put(True)
             yield value
     finally:
-        unwanted.set()
-        with contextlib.suppress(queue.Empty):
-            made.get_nowait()
+        wanted.put(False)
 
 
 def exit_on_next() -> None:

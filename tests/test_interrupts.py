@@ -1,0 +1,90 @@
+"""Ctrl-C while another thread works: remembered, heeded at once, and never a lock left shut."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from neural_style_tf.commands import interrupts
+from tests.commandline import ROOT
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+# Interrupts at moments of chance, many: with a lock of Python's around, one of them leaves it shut.
+MANY = """
+import faulthandler, itertools, random, signal
+from neural_style_tf.commands import interrupts
+
+faulthandler.dump_traceback_later(60, exit=True)
+chance = random.Random(0)
+for _ in range(1000):
+    interrupts.heed()
+    signal.signal(signal.SIGALRM, signal.getsignal(signal.SIGINT))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, chance.uniform(1e-5, 1e-3))
+        for _ in interrupts.interruptible(itertools.count()):
+            pass
+    except KeyboardInterrupt:
+        continue
+    raise SystemExit("not interrupted")
+print("done")
+"""
+
+
+def test_an_interrupt_that_a_library_swallowed_is_heeded_all_the_same() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupts.heed()
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(5)
+        with pytest.raises(KeyboardInterrupt):
+            list(interrupts.interruptible(iter(range(3))))
+        interrupts.heed()
+        assert list(interrupts.interruptible(iter(range(3)))) == [0, 1, 2]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_at_any_moment_is_heeded_and_leaves_nothing_hanging() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", MANY], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert process.stdout == "done\n", process.stderr
+    assert process.returncode == 0
+
+
+def test_an_error_of_the_other_thread_reaches_the_one_that_waits() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("of the thread")
+
+    taken = []
+    with pytest.raises(ValueError, match="of the thread"):
+        for item in interrupts.interruptible(items()):
+            taken.append(item)
+    assert taken == [1]
+
+
+def test_one_item_is_made_ahead_and_no_more_once_nobody_wants_them() -> None:
+    made = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            made.append(number)
+            yield number
+
+    wanted = interrupts.interruptible(items())
+    assert next(wanted) == 0
+    time.sleep(0.5)
+    assert made == [0, 1]
+    wanted.close()  # type: ignore[attr-defined]
+    time.sleep(0.5)
+    assert made == [0, 1]
