@@ -121,13 +121,15 @@ def test_a_loss_that_is_not_finite(shallow: Any, photos: Photos) -> None:
         list(losses(trainer(shallow, learning_rate=1e30, steps=20), photos))
 
 
-def test_two_workers_do_what_one_does(folder: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_two_workers_do_what_one_does(folder: Path, precision: str) -> None:
     """Two processes on the loopback interface, with the same batch in all: the same network."""
     (folder / "photos").mkdir()
     for index in range(5):
         Image.fromarray(tiny.picture(80, 96, index)).save(folder / "photos" / f"{index}.png")
     words = ["train", "--style", "a.png", "b.png", "--photos", "photos", *nets.FLAGS]
     words += ["--network", "tiny.mat", "--size", "64", "--steps", "3", "--batch-size", "4"]
+    words += ["--precision", precision]
     ports = []
     for _ in range(2):
         with socket.socket() as free:

@@ -59,7 +59,10 @@ class Portable(tf.Module):
                     values.append(weights[variable.path.replace("/", "_")])
 
         def network(pixels: tf.Tensor) -> Features:
-            features, _ = model.stateless_call([], values, pixels)
+            # As Keras would name it: by their names TensorFlow, when it optimizes a graph, orders
+            # what is to be added up, and the picture would differ in the last bit.
+            with tf.name_scope(whole.name):
+                features, _ = model.stateless_call([], values, pixels)
             return dict(features)
 
         return network

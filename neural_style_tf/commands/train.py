@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import contextlib
 import dataclasses
 import importlib.util
 import tempfile
@@ -316,8 +317,10 @@ def _trainer(
     from neural_style_tf.transform.train import Trainer
     from vgg.network import build
 
-    with strategy.scope():
+    # Several workers would send each other what each has read, which TensorFlow cannot in bfloat16.
+    with contextlib.nullcontext() if distribution.workers() > 1 else strategy.scope():
         network = build(weights, pooling=job.pooling, layers=objective.layers, precision=precision)
+    with strategy.scope():
         model = TransformNet(
             job.architecture, job.names, precision=precision, seed=job.training.seed
         )
