@@ -100,6 +100,8 @@ class Descent:
         self.stops, self.heartbeat = frozenset(stops), heartbeat
         # Traced once for all sizes, and the evaluation once for the start and the loop.
         self.evaluate = Traced(evaluate)
+        # A graph like all else: operations one by one would round otherwise than an exported run.
+        self.first = Traced(self.begin)
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         self.advance = Traced(self.until, jit_compile=(compiled and on_gpu) or None)
 
@@ -142,7 +144,7 @@ class Descent:
             yield _step(state, own, before, total)
 
     def _first(self, pixels: tf.Tensor, targets: Any) -> State:
-        state = self.begin(pixels, targets)
+        state = self.first(pixels, targets)
         loss = state.result.loss
         if not np.isfinite(loss):
             raise DivergedError(

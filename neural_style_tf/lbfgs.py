@@ -105,7 +105,9 @@ class LBFGS:
         terms, gradient = evaluate(pixels)
         empty = (tf.zeros_like(pixels),) * self.memory
         history = History(empty, empty, (tf.zeros((), pixels.dtype),) * self.memory)
-        return LBFGSState(pixels, terms, gradient, history, self._search(gradient, history))
+        return LBFGSState(
+            pixels, terms, gradient, history, _begun(gradient, self._steepest(gradient))
+        )
 
     def step(self, evaluate: Evaluate, state: LBFGSState) -> LBFGSState:
         """One evaluation: the next point, or a shorter or longer trial from the same one."""
@@ -142,21 +144,20 @@ class LBFGS:
         return LBFGSState(pixels, terms_there, gradient_there, history, search)
 
     def _search(self, gradient: tf.Tensor, history: History) -> Search:
-        def steepest() -> tf.Tensor:
-            down = -self.metric(gradient)
-            return down * (self.first_step / tf.maximum(_rms(down), 1e-30))
-
         # Each branch stands here once: the graph of a step is what a run waits for at its start.
         newton = tf.cond(
             tf.reduce_max(history.rho) > 0,
             lambda: -self._solve(gradient, history),
             lambda: tf.zeros_like(gradient),
         )
-        direction = tf.cond(_dot(gradient, newton) < 0, lambda: newton, steepest)
-        one = tf.ones((), gradient.dtype)
-        return Search(
-            direction, _dot(gradient, direction), one, 0 * one, one * np.inf, tf.constant(0)
+        direction = tf.cond(
+            _dot(gradient, newton) < 0, lambda: newton, lambda: self._steepest(gradient)
         )
+        return _begun(gradient, direction)
+
+    def _steepest(self, gradient: tf.Tensor) -> tf.Tensor:
+        down = -self.metric(gradient)
+        return down * (self.first_step / tf.maximum(_rms(down), 1e-30))
 
     def _solve(self, gradient: tf.Tensor, history: History) -> tf.Tensor:
         """The two-loop recursion: the inverse Hessian's estimate times the gradient."""
@@ -170,6 +171,12 @@ class LBFGS:
         for i, share in enumerate(reversed(shares)):
             r += history.steps[i] * (share - history.rho[i] * _dot(history.changes[i], r))
         return r
+
+
+def _begun(gradient: tf.Tensor, direction: tf.Tensor) -> Search:
+    """A search along a direction, with its first trial a whole step."""
+    one = tf.ones((), gradient.dtype)
+    return Search(direction, _dot(gradient, direction), one, 0 * one, one * np.inf, tf.constant(0))
 
 
 def _remember(history: History, step: tf.Tensor, change: tf.Tensor) -> History:
