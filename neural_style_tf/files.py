@@ -99,7 +99,7 @@ def read(path: StrPath) -> Picture:
       FileError: whatever is wrong with the file; no other error leaves, for any content. A
         truncated picture is an error, not a picture that is half grey.
     """
-    with _reporting("read picture", path):
+    with reporting("read picture", path):
         data, kind = _load(path)
         if kind is not None:
             with decoding(kind):
@@ -117,7 +117,7 @@ def read_shrunk(path: StrPath, shorter: int) -> npt.NDArray[np.uint8]:
     Raises:
       FileError: see `read`.
     """
-    with _reporting("read picture", path):
+    with reporting("read picture", path):
         data, kind = _load(path)
         if kind == "JPEG":
             with decoding(kind):
@@ -160,7 +160,7 @@ def check_target(path: StrPath, *, overwrite: bool, kind: str = "picture") -> No
       FileError: the extension, the folder is missing or not writable, `path` is no plain file, or
         it exists and `overwrite` is False.
     """
-    with _reporting(f"write {kind}", path):
+    with reporting(f"write {kind}", path):
         if kind == "picture":
             format, target = _target(path)
         else:
@@ -199,7 +199,7 @@ def write(
       FileError: wrong shapes, pixels that are not finite, settings that JSON cannot hold, a picture
         too large for its format, or a disk that refuses. The target is then as it was before.
     """
-    with _reporting("write picture", path):
+    with reporting("write picture", path):
         kind, target = _target(path)
         samples = _quantise(pixels)  # [H, W, 3]
         if alpha is not None and kind in ("PNG", "WEBP", "TIFF"):
@@ -235,7 +235,7 @@ def write_bytes(path: StrPath, data: bytes, kind: str) -> None:
     Raises:
       FileError: a disk that refuses. The file is then as it was before.
     """
-    with _reporting(f"write {kind}", path):
+    with reporting(f"write {kind}", path):
         _replace({Path(os.path.realpath(_checked(path))): data})
 
 
@@ -248,7 +248,7 @@ def replacing(path: StrPath, kind: str) -> Iterator[Path]:
     Raises:
       FileError: a disk that refuses. The file is then as it was before.
     """
-    with _reporting(f"write {kind}", path):
+    with reporting(f"write {kind}", path):
         target = Path(os.path.realpath(_checked(path)))
         with staged([target]) as places:
             yield places[target]
@@ -262,7 +262,7 @@ def opened(path: StrPath, kind: str) -> Iterator[IO[bytes]]:
       FileError: no such file, a folder, or a disk that refuses; and whatever the block raises as a
         FileError, with the file's name.
     """
-    with _reporting(f"read {kind}", path), _opened(path) as stream:
+    with reporting(f"read {kind}", path), _opened(path) as stream:
         yield stream
 
 
@@ -272,7 +272,7 @@ def read_settings(path: StrPath) -> dict[str, object]:
     Raises:
       FileError: no such file, a picture without settings, bad JSON, or JSON that is no object.
     """
-    with _reporting("read settings", path):
+    with reporting("read settings", path):
         data, kind = _load(path)
         if kind is None:
             return _from_json(data)
@@ -289,7 +289,7 @@ def read_settings(path: StrPath) -> dict[str, object]:
 
 
 @contextmanager
-def _reporting(action: str, path: StrPath) -> Iterator[None]:
+def reporting(action: str, path: StrPath) -> Iterator[None]:
     """Completes an error's message with what was being done to which file."""
     try:
         yield

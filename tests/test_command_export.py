@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import runpy
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from neural_style_tf.commands import export
+from neural_style_tf import folders
 from neural_style_tf.errors import FileError
 from neural_style_tf.transform.stored import packed
 from tests import nets, tiny
@@ -191,11 +192,41 @@ def test_it_is_served(folder: Path) -> None:
         assert abs(painted - ours[0]).max() < 0.5 + CLOSE
 
 
-def test_a_disk_that_refuses_leaves_the_old_export(folder: Path) -> None:
+@pytest.mark.parametrize("size", [100, 100_000])
+@pytest.mark.parametrize("model", [["--model", "net.npz"], ["--network", "tiny.mat"]])
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
+def test_a_disk_that_refuses_leaves_the_old_export(
+    folder: Path, model: list[str], size: int
+) -> None:
+    """Files of more than so many bytes cannot be written, by Python or by TensorFlow."""
     old = folder / "model"
     old.mkdir()
     (old / "saved_model.pb").write_bytes(b"old")
-    (folder / "temporary").mkdir()
-    with pytest.raises(FileError, match="cannot write model"):
-        export._replace(old, folder / "temporary" / "missing")
+    code = f"""
+import resource, signal, sys
+from neural_style_tf.__main__ import main
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))
+sys.exit(main(["", "export", *{model}, "--output", "model", "--overwrite", "--quiet"]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "error: cannot write SavedModel model: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (old / "saved_model.pb").read_bytes() == b"old"
+    assert not list(folder.glob("tmp*"))
+
+
+def test_what_cannot_take_its_place_leaves_the_old_export(folder: Path) -> None:
+    old = folder / "model"
+    old.mkdir()
+    (old / "saved_model.pb").write_bytes(b"old")
+    with pytest.raises(FileError, match="cannot write"), folders.replacing(old, "SavedModel"):
+        pass  # nothing is made
     assert (old / "saved_model.pb").read_bytes() == b"old"

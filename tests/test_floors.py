@@ -18,12 +18,20 @@ HOUSE = ROOT / "neural_style_tf"
 # From the ground up; a module may import those of lower floors. `files` stands beside the
 # numerics: they may not import it.
 FLOORS = (
-    ("errors", "traced", "staging", "audio.channels", "audio.loudness"),
+    ("errors", "traced", "staging", "chatter", "audio.channels", "audio.loudness"),
     ("decoding",),
     ("settings",),
     ("objective", "schedule", "transform.architecture", "transform.training"),
     ("pixels", "files", "memory", "figures.plan", "figures.texts", "figures.sheet"),
-    ("styles", "sound_files", "audio.recipe", "serving.resampling", "serving.inputs"),
+    (
+        "folders",
+        "saved_model",
+        "styles",
+        "sound_files",
+        "audio.recipe",
+        "serving.resampling",
+        "serving.inputs",
+    ),
     ("serving.signatures",),
     (
         *("style_files", "transform.stored", "transform.net", "transform.photos"),

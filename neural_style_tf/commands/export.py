@@ -5,19 +5,16 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
-import os
-import shutil
-import tempfile
 import time
 from pathlib import Path
 
 from absl import logging
 
-from neural_style_tf import __version__, files
+from neural_style_tf import __version__, files, folders
 from neural_style_tf.commands import models, runs, stylize, tensorflow
 from neural_style_tf.commands.job import Inputs, objective_of
 from neural_style_tf.commands.options import add_fields, with_fields
-from neural_style_tf.errors import FileError, OptionError
+from neural_style_tf.errors import OptionError
 from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.progress import hms
 from neural_style_tf.schedule import Schedule
@@ -30,6 +27,7 @@ SUMMARY = (
 
 # The extension of each format's file; a SavedModel is a folder.
 FORMATS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
+_FOLDER = {"kind": "SavedModel", "mark": "saved_model.pb"}
 _SMALLEST, _LARGEST = 16, 8192
 
 
@@ -85,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
         raise OptionError("--format onnx needs tf2onnx: run `pip install tf2onnx`")
     model = models.find(options)
     if format == "saved_model":
-        _check_folder(output, overwrite=options.overwrite)
+        folders.check_target(output, overwrite=options.overwrite, **_FOLDER)
     else:
         if output.suffix.lower() in FORMATS.values() and output.suffix != FORMATS[format]:
             raise OptionError(
@@ -98,10 +96,8 @@ def run(options: argparse.Namespace) -> int:
     from neural_style_tf.transform import export
 
     if format == "saved_model":
-        with tempfile.TemporaryDirectory(dir=output.resolve().parent) as folder:
-            made = Path(folder) / "model"
-            export.saved_model(model.net, model.mix, made)
-            _replace(output, made)
+        with folders.replacing(output, _FOLDER["kind"]) as made:
+            export.save(model.net, model.mix, made)
     elif format == "tflite":
         shape = (size[1], size[0]) if size else None
         files.write_bytes(output, export.tflite(model.net, model.mix, shape), "model")
@@ -153,7 +149,7 @@ def _optimization(options: argparse.Namespace, output: Path, begun: float) -> in
     preset = options.preset or "athalye2015"
     wanted = objective_of(options, PRESETS[preset].objective)
     schedule = with_fields(Schedule(), options).resolved()
-    _check_folder(output, overwrite=options.overwrite)
+    folders.check_target(output, overwrite=options.overwrite, **_FOLDER)
     location = fetch.find(options.network or "auto")
     weights = read(location.path)
     moving = not (options.content_layers or options.style_layers)
@@ -172,56 +168,10 @@ def _optimization(options: argparse.Namespace, output: Path, begun: float) -> in
         "network": {"name": weights.name, "origin": location.origin, "pooling": pooling},
         "preset": preset,
     }
-    with tempfile.TemporaryDirectory(dir=output.resolve().parent) as folder:
-        made = Path(folder) / "model"
-        logging.set_verbosity(logging.WARNING)  # of what TensorFlow writes meanwhile
+    with folders.replacing(output, _FOLDER["kind"]) as made:
         save(Stylizer(network, objective, schedule, about), made)
-        logging.set_verbosity(logging.WARNING if options.quiet else logging.INFO)
-        _replace(output, made)
     logging.info(
         "Wrote %s: saved_model of the optimization with %s from %s (%s), in %s",
         *(output, weights.name, location.path, location.origin, hms(time.monotonic() - begun)),
     )
     return 0
-
-
-def _check_folder(output: Path, *, overwrite: bool) -> None:
-    """Whether a SavedModel can be written there.
-
-    Raises:
-        FileError: it cannot, and why.
-    """
-    shown = files.shown(output)
-    if not output.resolve().parent.is_dir():
-        raise FileError(f"cannot write model {shown}: there is no folder for it; create it first")
-    if not output.exists():
-        return
-    ours = (output / "saved_model.pb").is_file()
-    if not output.is_dir() or (not ours and any(output.iterdir())):
-        raise FileError(f"{shown} exists and is no SavedModel: name another --output")
-    if ours and not overwrite:
-        raise FileError(f"{shown} exists; name another folder or pass --overwrite")
-
-
-def _replace(output: Path, made: Path) -> None:
-    """Put a finished folder in its place.
-
-    Raises:
-        FileError: a disk that refuses.
-    """
-    try:
-        old = made.with_name("old")
-        if output.exists():
-            output.rename(old)
-        try:
-            made.rename(output)
-        except OSError:
-            if old.exists():
-                old.rename(output)
-            raise
-        shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise FileError(
-            f"cannot write model {files.shown(output)}: {error.strerror}; check the disk"
-        ) from error
-    os.utime(output)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import contextlib
 import dataclasses
 import importlib.util
 import tempfile

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
+from neural_style_tf import saved_model
 from neural_style_tf.serving.module import Stylizer
 from neural_style_tf.serving.signatures import Signature
 
@@ -30,8 +28,7 @@ def save(module: Stylizer, folder: Path) -> None:
         OSError: a disk that refuses.
     """
     described = module.signatures
-    functions = {name: getattr(module, name) for name in described}
-    tf.saved_model.save(module, os.fspath(folder), signatures=functions)
+    saved_model.save(module, folder, {name: getattr(module, name) for name in described})
     extra = folder / "assets.extra"
     extra.mkdir()
     (extra / "metadata.json").write_text(module.about + "\n", encoding="utf-8")

@@ -6,16 +6,15 @@ for instance normalization, joined slices for reflection) is TensorFlow's own.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from neural_style_tf import saved_model
+from neural_style_tf.chatter import muted
 from neural_style_tf.transform.net import paint
 from neural_style_tf.transform.stored import Net
 
@@ -62,16 +61,18 @@ class Exported(tf.Module):
         return {"painted_bytes": tf.map_fn(painted, pictures, fn_output_signature=tf.string)}
 
 
-def saved_model(net: Net, mix: Sequence[float], folder: Path) -> None:
+def save(net: Net, mix: Sequence[float], folder: Path) -> None:
     """Write a SavedModel into a folder that is not there yet.
 
     Its signatures: `serving_default`, `pixels` -> `painted`, and `bytes`, `pictures` ->
     `painted_bytes`.
+
+    Raises:
+        OSError: a disk that refuses.
     """
     module = Exported(net, mix)
     signatures = {"serving_default": module.serve, "bytes": module.serve_bytes}
-    with _quiet():
-        tf.saved_model.save(module, os.fspath(folder), signatures=signatures)
+    saved_model.save(module, folder, signatures)
 
 
 def tflite(net: Net, mix: Sequence[float], size: tuple[int, int] | None) -> bytes:
@@ -84,7 +85,7 @@ def tflite(net: Net, mix: Sequence[float], size: tuple[int, int] | None) -> byte
     height, width = size or (None, None)
     spec = tf.TensorSpec((1, height, width, 3), tf.float32, name="pixels")
     graph = tf.function(lambda pixels: {"painted": module.paint(pixels)}, [spec])
-    with _quiet():
+    with muted():
         converter = tf.lite.TFLiteConverter.from_concrete_functions(
             [graph.get_concrete_function()], module
         )
@@ -98,30 +99,10 @@ def onnx(net: Net, mix: Sequence[float]) -> bytes:
 
     module = Exported(net, mix)
     graph = tf.function(module.paint, input_signature=[PIXELS])
-    with _quiet():
+    with muted():
         model, _ = tf2onnx.convert.from_function(graph, [PIXELS], opset=OPSET)
     data: Any = model.SerializeToString()
     return bytes(data)
 
 
 OPSET = 17
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what converters write to standard output and standard error, unless they fail."""
-    with tempfile.TemporaryFile() as chatter:
-        kept = [os.dup(stream) for stream in (1, 2)]
-        for stream in (1, 2):
-            os.dup2(chatter.fileno(), stream)
-        try:
-            yield
-        except BaseException:
-            os.dup2(kept[1], 2)
-            chatter.seek(0)
-            os.write(2, chatter.read())
-            raise
-        finally:
-            for stream, copy in zip((1, 2), kept, strict=True):
-                os.dup2(copy, stream)
-                os.close(copy)
