@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
 import json
 import os
+import re
 import runpy
 import shutil
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from PIL import Image
 from neural_style_tf import Loss, Objective, Schedule, stylize
 from neural_style_tf.pixels import as_pixels, resize, resize_style
 from neural_style_tf.serving.resampling import resample
+from neural_style_tf.serving.signatures import signatures
 from tests import tiny
 from tests.commandline import ROOT, run
 
@@ -168,7 +174,9 @@ def test_weights_are_kept_once(exported: Path) -> None:
 
 
 def test_the_command_line_shows_inputs_with_type_and_shape(exported: Path) -> None:
-    words = ["show", "--dir", "model", "--tag_set", "serve", "--signature_def", "stylize_uint8"]
+    from tensorflow.core.framework import types_pb2
+
+    words = ["show", "--dir", "model", "--all"]
     done = subprocess.run(
         [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", *words],
         cwd=exported,
@@ -176,10 +184,17 @@ def test_the_command_line_shows_inputs_with_type_and_shape(exported: Path) -> No
         text=True,
         check=True,
     )
-    told = done.stdout.replace(" ", "").replace("\n", " ")
-    assert "inputs['styles']tensor_info: dtype:DT_UINT8 shape:(-1,-1,-1,3)" in told
-    assert "inputs['style_sizes']tensor_info: dtype:DT_INT32 shape:(-1,2)" in told
-    assert "inputs['iterations']tensor_info: dtype:DT_INT32 shape:()" in told
+    told = re.sub(r"\s", "", done.stdout.split("Concrete Functions:")[0])
+    parts = re.split(r"signature_def\['(\w+)'\]:", told)[1:]
+    shown = dict(zip(parts[::2], parts[1::2], strict=True))
+    for name, signature in signatures(Objective()).items():
+        for each in signature.inputs:
+            shape = ",".join("-1" if side is None else str(side) for side in each.spec.shape)
+            kind = types_pb2.DataType.Name(each.dtype.as_datatype_enum)
+            expected = f"inputs['{each.name}']tensor_info:dtype:{kind}shape:({shape})"
+            assert expected in shown[name]
+        for output in signature.outputs:
+            assert f"outputs['{output}']tensor_info:" in shown[name]
 
 
 @pytest.fixture(scope="module")
@@ -248,6 +263,54 @@ class TestServer:
         answer = client.post("/v1/models/style:predict", json=asked)
         assert answer.status_code == 400
         assert message in answer.json["error"]
+
+
+@pytest.fixture
+def port(exported: Path) -> Iterator[int]:
+    """Of `python examples/serve.py model`, once it answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    words = [sys.executable, str(ROOT / "examples" / "serve.py"), "model", "--name", "style"]
+    server = subprocess.Popen(
+        [*words, "--port", str(port)],
+        cwd=exported,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        for _ in range(600):
+            assert server.poll() is None, server.communicate()
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.2)
+        yield port
+    finally:
+        server.kill()
+        server.communicate()
+
+
+def test_the_client_in_the_readme(exported: Path, port: int) -> None:
+    """As it stands there, but for the port, in a process of its own."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [code] = [
+        block.split("```")[0] for block in readme.split("```python\n") if "urllib.request" in block
+    ]
+    assert code.count(":8501/") == 1
+    names = ["given.png", "style0.png", "style1.png"]
+    for name, pixels in zip(names, (CONTENT, *STYLES), strict=True):
+        Image.fromarray(pixels).save(exported / name)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code.replace(":8501/", f":{port}/"), *names, "out.png"],
+        cwd=exported,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(exported / "out.png") as painted:
+        assert painted.size == (CONTENT.shape[1], CONTENT.shape[0])
+        changed = np.asarray(painted, np.float32) - CONTENT
+    assert abs(changed).mean() > 5
 
 
 @pytest.mark.parametrize("size", [(20, 30), (97, 200), (48, 31), (130, 77), (75, 120)])
