@@ -7,7 +7,7 @@ from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -47,6 +47,18 @@ class Targets(NamedTuple):
     weights: tuple[tf.Tensor, ...] = ()
 
 
+class Variation(NamedTuple):
+    """Of the differences of neighbouring pixels, vertical and horizontal.
+
+    Attributes:
+        squares: the sums of their squares, `[2]`.
+        pairs: how many there were of each, `[2]`, float32.
+    """
+
+    squares: tf.Tensor
+    pairs: tf.Tensor
+
+
 class Sums(NamedTuple):
     """What a loss needs of a picture: sums over positions, so those of its parts add up.
 
@@ -54,15 +66,13 @@ class Sums(NamedTuple):
         content: `{layer: Σ(F−P)²}`, scalars.
         products: `{layer: FᵀF}`, `[C, C]`.
         positions: `{layer: h·w}`, how many positions went into these: scalars, float32.
-        variation: Σ of squared vertical and of squared horizontal differences of pixels, `[2]`.
-        pairs: how many differences of each kind there were, `[2]`, float32.
+        variation: of pixels.
     """
 
     content: dict[str, tf.Tensor]
     products: dict[str, tf.Tensor]
     positions: dict[str, tf.Tensor]
-    variation: tf.Tensor
-    pairs: tf.Tensor
+    variation: Variation
 
     @property
     def moments(self) -> dict[str, tf.Tensor]:
@@ -99,9 +109,13 @@ def gram(moments: tf.Tensor, norm: str = "hwc") -> tf.Tensor:
 
     Norms, by which FᵀF is divided in all: "hwc" h·w·C, "hw" h·w, "2hwc" 2·h·w·C.
     """
-    channels = moments.shape[-1]
     # A graph multiplies by what it was to be divided by: written so, all round alike.
-    return moments * (1 / {"hwc": channels, "hw": 1, "2hwc": 2 * channels}[norm])
+    return moments * (1 / gram_size(1, moments.shape[-1], norm))
+
+
+def gram_size(positions: Any, channels: int, norm: str) -> Any:
+    """What FᵀF of h·w positions is divided by; see `gram`."""
+    return positions * {"hwc": channels, "hw": 1, "2hwc": 2 * channels}[norm]
 
 
 def content_distance(squares: tf.Tensor, size: tf.Tensor, norm: str = "mean") -> tf.Tensor:
@@ -124,48 +138,75 @@ def style_distance(g: tf.Tensor, a: tf.Tensor, norm: str = "mean") -> tf.Tensor:
     divided by h·w), "sum" Σ(G−A)² (Johnson et al. 2016, eq. 4).
     """
     squared = tf.math.squared_difference(g, a)
-    if norm == "sum":
-        return tf.reduce_sum(squared, (-2, -1))
-    return tf.reduce_mean(squared, (-2, -1)) / {"mean": 1, "quarter-mean": 4}[norm]
+    return tf.reduce_sum(squared, (-2, -1)) / style_size(a.shape[-1], norm)
+
+
+def style_size(channels: int, norm: str) -> int:
+    """What the squared differences of Gram matrices `[C, C]` are divided by; see `style_distance`.
+
+    Their mean is a quarter of what it would be, where a norm has the factor 1/4.
+    """
+    return {"mean": 1, "quarter-mean": 4, "sum": 0}[norm] * channels**2 or 1
+
+
+@tf.custom_gradient
+def _squared_error(
+    product: tf.Tensor, scale: tf.Tensor, target: tf.Tensor, share: tf.Tensor
+) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor | None, ...]]]:
+    """share·Σ(scale·FᵀF − A)²: a scalar.
+
+    The numbers of its gradient are multiplied with each other before the matrix is, so that it is
+    rounded once, as TensorFlow does with the constants of the 2017 program.
+    """
+    difference = product * scale - target
+
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
+        return difference * (2 * share * upstream * scale), None, None, None
+
+    return share * tf.reduce_sum(tf.square(difference)), gradient
 
 
 def variation(
-    pixels: tf.Tensor, height: tf.Tensor, width: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+    pixels: tf.Tensor, size: tuple[tf.Tensor, tf.Tensor] | None = None
+) -> tuple[tf.Tensor, Variation]:
     """Squared differences of neighbours, the first of each pair in the upper left height×width.
 
     Args:
-        pixels: `[1, H, W, 3]`.
+        pixels: `[1, H, W, 3]`, a row and a column more than `size` at most.
+        size: height and width; by default those of the pixels.
 
     Returns:
-        Their sums, vertical and horizontal, `[2]`, and how many there are of each, `[2]`.
+        The pixels, and of their variation what `Sums` holds. Where the network is given these
+        pixels, its gradient is the first that the differences' are added to, one after the other:
+        in this order the 2017 program adds up.
     """
-    parts = (pixels[:, : height + 1, :width], 1), (pixels[:, :height, : width + 1], 2)
-    sums, counts = zip(*(_squared_differences(part, axis) for part, axis in parts), strict=True)
-    return tf.stack(sums), tf.stack(counts)
-
-
-def _squared_differences(pixels: tf.Tensor, axis: int) -> tuple[tf.Tensor, tf.Tensor]:
-    """Σ(p[i+1] − p[i])² along axis 1 or 2 of `[1, H, W, 3]`, and how many: scalars.
-
-    Its gradient is written out: the library's own, of slices, takes as long as a convolution.
-    """
+    height, width = size or tf.unstack(tf.shape(pixels)[1:3])
 
     @tf.custom_gradient
-    def squares(p: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        d = p[:, 1:] - p[:, :-1] if axis == 1 else p[:, :, 1:] - p[:, :, :-1]
+    def varied(p: tf.Tensor) -> tuple[Any, Callable[..., tf.Tensor]]:
+        vertical = p[:, 1:, :width] - p[:, :-1, :width]
+        horizontal = p[:, :height, 1:] - p[:, :height, :-1]
+        right, below = tf.shape(p)[2] - width, tf.shape(p)[1] - height
 
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            scaled = d * (2 * upstream)
-            first, last = (
-                [pad if i == axis else (0, 0) for i in range(4)] for pad in ((1, 0), (0, 1))
-            )
-            return tf.pad(scaled, first) - tf.pad(scaled, last)
+        # Written out: the library's own gradient, of slices, takes as long as a convolution.
+        def gradient(upstream: tf.Tensor, of_sums: tf.Tensor) -> tf.Tensor:
+            down, across = vertical * (2 * of_sums[0]), horizontal * (2 * of_sums[1])
+            for change, rows, columns in (
+                (down, (1, 0), (0, right)),
+                (-down, (0, 1), (0, right)),
+                (across, (0, below), (1, 0)),
+                (-across, (0, below), (0, 1)),
+            ):
+                upstream += tf.pad(change, ((0, 0), rows, columns, (0, 0)))
+            return upstream
 
-        return tf.reduce_sum(tf.square(d)), gradient
+        sums = [tf.reduce_sum(tf.square(each)) for each in (vertical, horizontal)]
+        return (tf.identity(p), tf.stack(sums)), gradient
 
-    size = tf.cast(tf.size(pixels) - tf.size(pixels) // tf.shape(pixels)[axis], pixels.dtype)
-    return squares(pixels), size
+    shape = tf.shape(pixels)
+    pairs = tf.stack([(shape[1] - 1) * width, (shape[2] - 1) * height]) * shape[3]
+    same, sums = varied(pixels)
+    return same, Variation(sums, tf.cast(pairs, tf.float32))
 
 
 class Loss(tf.Module):
@@ -192,7 +233,7 @@ class Loss(tf.Module):
         """What is compared of a style picture `[1, H, W, 3]`, any size: `{layer: FᵀF/(h·w)}`."""
         if not self.objective.shares("style"):
             return {}
-        return self.sums(self.network(style), style, {}).moments
+        return self.sums(self.network(style), {}, None).moments
 
     def targets(self, content: tf.Tensor, styles: Sequence[tf.Tensor]) -> Targets:
         """The targets from pictures `[1, H, W, 3]` of any size.
@@ -253,17 +294,15 @@ class Loss(tf.Module):
     def sums(
         self,
         features: Mapping[str, tf.Tensor],
-        pixels: tf.Tensor,
         content: Mapping[str, tf.Tensor],
-        size: tuple[tf.Tensor, tf.Tensor] | None = None,
+        variation: Variation | None,
     ) -> Sums:
         """The sums over a picture, or over a part of one.
 
         Args:
             features: the network's, of the part alone.
-            pixels: the part `[1, H, W, 3]`, with a row and a column more where the picture goes on.
             content: the content picture's features for the part; `{}` to leave content out.
-            size: height and width of the part, without that row and column.
+            variation: of the part's pixels; None to leave it out.
         """
         styles = self.objective.shares("style")
         squares = {
@@ -272,10 +311,13 @@ class Loss(tf.Module):
         }
         products = {layer: product(features[layer]) for layer in styles}
         counts = {layer: positions(features[layer]) for layer in {**squares, **products}}
-        if not self.objective.tv_weight:
-            return Sums(squares, products, counts, tf.zeros(2), tf.ones(2))
-        height, width = size or tf.unstack(tf.shape(pixels)[1:3])
-        return Sums(squares, products, counts, *variation(pixels, height, width))
+        return Sums(squares, products, counts, variation or Variation(tf.zeros(2), tf.ones(2)))
+
+    def variation(
+        self, pixels: tf.Tensor, size: tuple[tf.Tensor, tf.Tensor] | None = None
+    ) -> tuple[tf.Tensor, Variation | None]:
+        """As the function of this name, where it counts."""
+        return variation(pixels, size) if self.objective.tv_weight else (pixels, None)
 
     def terms(self, sums: Sums, targets: Targets) -> Terms:
         """The loss of the picture that these are the sums of."""
@@ -285,21 +327,24 @@ class Loss(tf.Module):
             size = sums.positions[layer] * targets.content[layer].shape[-1]
             distance = content_distance(sums.content[layer], size, objective.content_norm)
             content += share * distance
-        moments = sums.moments
         for layer, share in objective.shares("style").items():
-            g = gram(moments[layer], objective.gram_norm)
-            distance = style_distance(g, targets.grams[layer], objective.style_norm)
-            style += share * (distance + targets.spread[layer])
+            product, target = sums.products[layer], targets.grams[layer]
+            channels = product.shape[-1]
+            scale = 1 / gram_size(sums.positions[layer], channels, objective.gram_norm)
+            part = tf.constant(share / style_size(channels, objective.style_norm))
+            style += _squared_error(product, scale, target, part) + share * targets.spread[layer]
         content_weight, style_weight, tv_weight = targets.weights or objective.weights
         content *= content_weight
         style *= style_weight
         # Each axis is divided by its own number of differences, as in the 2017 program.
-        tv = tv_weight * tf.reduce_sum(tf.math.divide_no_nan(sums.variation, sums.pairs))
+        squares, pairs = sums.variation
+        tv = tv_weight * tf.reduce_sum(tf.math.divide_no_nan(squares, pairs))
         return Terms(content, style, tv, content + style + tv)
 
     def __call__(self, pixels: tf.Tensor, targets: Targets) -> Terms:
         """The loss of a picture `[1, H, W, 3]` of the content's size."""
-        return self.terms(self.sums(self.network(pixels), pixels, targets.content), targets)
+        pixels, varied = self.variation(pixels)
+        return self.terms(self.sums(self.network(pixels), targets.content, varied), targets)
 
     def value_and_gradient(self, pixels: tf.Tensor, targets: Targets) -> tuple[Terms, tf.Tensor]:
         """The loss and the gradient of its total, `[1, H, W, 3]`."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from neural_style_tf.losses import Loss, Network, Sums, Targets, Terms
+from neural_style_tf.losses import Loss, Network, Sums, Targets, Terms, Variation
 from neural_style_tf.objective import Objective
 from neural_style_tf.traced import Traced
 
@@ -153,8 +153,11 @@ class TiledLoss(Loss):
             layer: self._cut(features, layer, tile.top, tile.left, tile)
             for layer, features in content.items()
         }
-        own = window[:, tile.top - tile.window[0] :, tile.left - tile.window[1] :]
-        return self.sums(inside, own, asked, (tile.height, tile.width))
+        top, left = tile.top - tile.window[0], tile.left - tile.window[1]
+        # With a row and a column more where the picture goes on.
+        own = window[:, top : top + tile.height + 1, left : left + tile.width + 1]
+        _, varied = self.variation(own, (tile.height, tile.width))
+        return self.sums(inside, asked, varied)
 
     def _inside(self, features: Mapping[str, tf.Tensor], tile: Tile) -> dict[str, tf.Tensor]:
         """Of a window's features those of its tile."""
@@ -179,8 +182,7 @@ class TiledLoss(Loss):
             dict.fromkeys(content, tf.zeros(())),
             {layer: tf.zeros((c, c)) for layer, c in channels.items()},
             positions,
-            tf.zeros(2),
-            tf.zeros(2),
+            Variation(tf.zeros(2), tf.zeros(2)),
         )
 
     def _over_tiles(self, pixels: tf.Tensor, add: Callable[[Tile, Any], Any], zero: Any) -> Any:
