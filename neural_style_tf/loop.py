@@ -11,12 +11,12 @@ import tensorflow as tf
 from neural_style_tf import optimizers
 from neural_style_tf.descent import Candidate, Descent, Step
 from neural_style_tf.errors import OptionError
-from neural_style_tf.losses import Network
+from neural_style_tf.losses import Loss, Network, centered, host_moments
 from neural_style_tf.objective import Objective
 from neural_style_tf.pixels import as_pixels, enlarge, refine, resize, start
 from neural_style_tf.schedule import Schedule
-from neural_style_tf.styles import Painting, Style
-from neural_style_tf.tiles import Tiles, make_loss
+from neural_style_tf.styles import Measure, Moments, Painting, Style
+from neural_style_tf.tiles import TiledLoss, Tiles, make_loss
 from neural_style_tf.traced import Traced
 
 __all__ = ["Candidate", "Step", "stylize", "stylize_image"]
@@ -38,7 +38,8 @@ def stylize(
     """Paint the content in the styles.
 
     Args:
-        network: `[1, H, W, 3]` float32 RGB 0-255 -> `{layer: activation}` (see `vgg.load`).
+        network: `[1, H, W, 3]` float32 RGB 0-255 -> `{layer: activation}` (see `vgg.load`; of
+            another one see `losses.centered`).
         content: a picture `[H, W, 3]`, 0-255; the result has its size.
         styles: one or more pictures, any size; each is resized to the content's width times its
             scale. A `Style` will do too, such as a `KeptStyle`.
@@ -67,8 +68,13 @@ def stylize(
     _, height, width, _ = content.shape
     paintings = [style if isinstance(style, Style) else Painting(style) for style in styles]
     factors = _one_each(style_scales, len(styles))
+    network, mean = centered(network)
     loss = make_loss(network, objective, tiles)
-    features, moments = Traced(loss.features), Traced(loss.moments)
+    features, measure = Traced(loss.features), _measure(loss, exact=schedule.optimizer == "adam")
+
+    def moments(painting: tf.Tensor) -> Moments:
+        return measure(painting - mean)
+
     optimizer = optimizers.make(schedule)
     descent = Descent(
         *(loss.value_and_gradient, lambda _: optimizer, schedule, stops, heartbeat),
@@ -85,7 +91,7 @@ def stylize(
     for later, (rows, columns) in zip(finer, sizes, strict=True):
         # The pictures are let go of once the targets are known.
         targets = loss.blended(
-            features(resize(content, rows, columns)),
+            features(resize(content, rows, columns) - mean),
             [
                 style.moments(factor * columns, moments)
                 for style, factor in zip(paintings, factors, strict=True)
@@ -99,16 +105,27 @@ def stylize(
             else refine(picture, guide, rows, columns)
         )
         after = sum(map(schedule.iterations_at, range(later)))
-        steps = descent.steps(first, targets, iterations, done, after)
+        steps = descent.steps(first - mean, targets, iterations, done, after)
         del first  # else it is there as long as the size is painted at
         for step in steps:
             # What a run cut short at a coarse size would end with has the full size, too.
-            result = step.result
+            result = step.result._replace(pixels=step.result.pixels + mean)
             yield step._replace(
                 share=1.0 if step.last else share + own * step.share,
+                pixels=step.pixels + mean,
                 result=result._replace(pixels=enlarge(result.pixels, height, width)),
             )
         picture, done, share = result.pixels, step.iteration, share + own
+
+
+def _measure(loss: Loss, *, exact: bool) -> Measure:
+    """What gives the moments of a painting; with `exact`, the 2017 program's to the last bit."""
+    if not exact or isinstance(loss, TiledLoss):
+        return Traced(loss.moments)
+    features = Traced(loss.style_features)
+    return lambda painting: {
+        layer: host_moments(each) for layer, each in features(painting).items()
+    }
 
 
 def _first(

@@ -9,12 +9,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from neural_style_tf.errors import OptionError
 from neural_style_tf.objective import Objective
 
 Network = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
+
+
+def centered(network: Network) -> tuple[Network, tf.Tensor]:
+    """The network as it takes pixels less its mean, and that mean, `[3]`.
+
+    The 2017 program changes pixels so: numbers about 0 are rounded less. A network that knows of no
+    mean (attributes `centered` and `mean`, as `vgg.load` has) is taken as it is, with a mean of 0.
+    """
+    mean = getattr(network, "mean", None)
+    return (network, tf.zeros(3)) if mean is None else (network.centered, mean)  # type: ignore
 
 
 class Terms(NamedTuple):
@@ -97,6 +109,12 @@ def product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Te
 def moments(features: tf.Tensor) -> tf.Tensor:
     """FᵀF/(h·w) of `[1, h, w, C]` features: `[C, C]`."""
     return product(features) / positions(features)
+
+
+def host_moments(features: tf.Tensor) -> npt.NDArray[np.float32]:
+    """The same by NumPy, whose sums, in another order, round otherwise: as in the 2017 program."""
+    flat = np.reshape(features, (-1, features.shape[-1]))
+    return np.matmul(flat.T, flat) / np.float32(len(flat))
 
 
 def positions(features: tf.Tensor) -> tf.Tensor:
@@ -234,6 +252,12 @@ class Loss(tf.Module):
         if not self.objective.shares("style"):
             return {}
         return self.sums(self.network(style), {}, None).moments
+
+    def style_features(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What `moments` are of: `{layer: [1, h, w, C]}`."""
+        layers = self.objective.shares("style")
+        features = self.network(style) if layers else {}
+        return {layer: features[layer] for layer in layers}
 
     def targets(self, content: tf.Tensor, styles: Sequence[tf.Tensor]) -> Targets:
         """The targets from pictures `[1, H, W, 3]` of any size.

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from neural_style_tf import Objective, Schedule, optimizers, stylize, stylize_image
+from neural_style_tf.descent import Descent
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss
 from neural_style_tf.pixels import as_pixels, refine, resize, resize_style
@@ -130,8 +131,16 @@ def test_sizes_come_one_after_the_other_and_results_are_of_full_size(
 
 
 def test_the_first_picture_is_let_go_of(shallow: Any, content: Picture, style: Picture) -> None:
-    steps = stylize(shallow, content, [style], schedule=Schedule(iterations=3), stops=range(4))
+    loss, schedule = Loss(shallow, Objective()), Schedule(iterations=3)
+    targets = loss.targets(as_pixels(content), [as_pixels(style)])
+    optimizer = optimizers.make(schedule)
+    descent = Descent(loss.value_and_gradient, lambda _: optimizer, schedule, range(4))
+    pixels = as_pixels(content)
+    given, steps = weakref.ref(pixels), descent.steps(pixels, targets, 3)
+    del pixels
     first = weakref.ref(next(steps).pixels)
+    gc.collect()
+    assert given() is None
     assert first() is not None
     next(steps)
     gc.collect()

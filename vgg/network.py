@@ -28,13 +28,30 @@ PRECISIONS = ("float32", "bfloat16")
 _SAME = {"padding": "same", "data_format": "channels_last"}
 
 
+class VGG(keras.Model):
+    """A functional model that begins with the layer `mean`."""
+
+    @property
+    def mean(self) -> tf.Tensor:
+        """The mean pixel that is subtracted first, `[3]`, RGB, 0-255."""
+        return -tf.constant(self.get_layer("mean").offset, tf.float32)
+
+    @property
+    def centered(self) -> keras.Model:
+        """The same of pixels from which the mean has been subtracted.
+
+        Who changes pixels step by step does better with these: numbers about 0 are rounded less.
+        """
+        return keras.Model(self.get_layer("mean").output, self.output, name=self.name)
+
+
 def build(
     weights: Weights,
     *,
     pooling: str = "max",
     layers: Iterable[str] | None = None,
     precision: str = "float32",
-) -> keras.Model:
+) -> VGG:
     """A frozen model that computes the named activations and nothing deeper.
 
     Args:
@@ -93,7 +110,7 @@ def build(
         current = layer(current)
         if name in wanted:
             outputs[name] = keras.ops.cast(current, "float32")
-    return keras.Model(pixels, outputs, name="vgg")
+    return VGG(pixels, outputs, name="vgg")
 
 
 def reach(weights: Weights, layers: Iterable[str]) -> tuple[dict[str, int], dict[str, int], int]:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 
 from vgg.convolution import WideConvolution
+from vgg.network import VGG
 
 Features = dict[str, tf.Tensor]
+
+
+class Bound(NamedTuple):
+    """A network with its weights as they are.
+
+    Attributes:
+        centered: pixels from which the mean has been subtracted -> `{layer: activation}`.
+        mean: the mean pixel, `[3]`.
+    """
+
+    centered: Callable[[tf.Tensor], Features]
+    mean: tf.Tensor
+
+    def __call__(self, pixels: tf.Tensor) -> Features:
+        """RGB pixels 0-255 `[1, H, W, 3]` -> `{layer: activation}`."""
+        return self.centered(pixels - self.mean)
 
 
 class Portable(tf.Module):
@@ -19,7 +37,7 @@ class Portable(tf.Module):
         model: as `vgg.network.build` makes it.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: VGG) -> None:
         super().__init__()
         # Within a function it is not tracked: a SavedModel would hold Keras' own variables as well.
         self._model = lambda: model
@@ -35,8 +53,8 @@ class Portable(tf.Module):
         """The names of the activations."""
         return tuple(self._model().output)
 
-    def bound(self, layers: Iterable[str]) -> Callable[[tf.Tensor], Features]:
-        """The network with its weights as they are now: pixels -> `{layer: activation}`.
+    def bound(self, layers: Iterable[str]) -> Bound:
+        """The network with its weights as they are now.
 
         To be called once in a graph, outside its loops: the weights are read, and the second copy
         of a `WideConvolution`'s kernel is made, here.
@@ -45,9 +63,10 @@ class Portable(tf.Module):
             layers: which activations; nothing deeper is computed.
         """
         whole, wanted = self._model(), set(layers)
+        centered = whole.centered
         # In the network's order: it is that in which gradients are added up.
-        outputs = {layer: output for layer, output in whole.output.items() if layer in wanted}
-        model = whole if len(outputs) == len(whole.output) else keras.Model(whole.input, outputs)
+        outputs = {layer: output for layer, output in centered.output.items() if layer in wanted}
+        model = keras.Model(centered.input, outputs)
         weights = {name: tf.convert_to_tensor(each) for name, each in self.weights.items()}
         values = []
         for layer in model.layers:
@@ -65,4 +84,4 @@ class Portable(tf.Module):
                 features, _ = model.stateless_call([], values, pixels)
             return dict(features)
 
-        return network
+        return Bound(network, whole.mean)

@@ -12,7 +12,7 @@ from neural_style_tf import files, style_files
 from neural_style_tf.commands.job import Job
 from neural_style_tf.errors import OptionError
 from neural_style_tf.objective import Objective
-from neural_style_tf.styles import KeptStyle, Style, keep
+from neural_style_tf.styles import KeptStyle, Painting, Style, keep
 from vgg import fetch
 from vgg.weights import Weights
 
@@ -61,6 +61,9 @@ def prepare(
                     "%s was kept for results up to %d pixels wide: at %d its strokes stay as small",
                     *(path, max(style.levels), width),
                 )
+        elif job.schedule.optimizer == "adam":
+            # Measured as the 2017 program does it, in the last bit not as what is remembered.
+            styles.append(Painting(style.pixels))
         else:
             of = {**measured, "precision": precision, "layers": sorted(layers)}
             styles.append(style_files.Remembered(style.pixels, of, folder))

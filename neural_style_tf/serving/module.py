@@ -94,11 +94,13 @@ class Stylizer(tf.Module):
     ) -> Result:
         noise = self.schedule.initial_noiseblend
         noise = tf.constant(1.0 if noise is None else noise)
-        loss = self._loss()
-        return stylize(loss, self.schedule, content, styles, weights, iterations, seed, noise)
+        return stylize(
+            *(self._bound(), self.objective, self.schedule),
+            *(content, styles, weights, iterations, seed, noise),
+        )
 
-    def _loss(self) -> Loss:
-        return Loss(self.network.bound(self.objective.layers), self.objective)
+    def _bound(self) -> Network:
+        return self.network.bound(self.objective.layers)
 
     def _serve_stylize(
         self, content: tf.Tensor, styles: tf.Tensor, *settings: tf.Tensor
@@ -152,14 +154,13 @@ class Stylizer(tf.Module):
     ) -> Outputs:
         content = inputs.pictures(inputs.CONTENT, content)
         picture = inputs.alike(inputs.PICTURE, inputs.pictures(inputs.PICTURE, picture), content)
-        loss, given = self._loss(), _styles(styles, sizes, blend)
+        loss, given = Loss(self._bound(), self.objective), _styles(styles, sizes, blend)
         targets = targets_of(loss, content, given, inputs.weights(*weights))
         return _losses(loss(picture, targets))
 
     def _serve_features(self, picture: tf.Tensor) -> Outputs:
         layers = self.objective.layers
-        network = self.network.bound(layers)
-        features = network(inputs.pictures(inputs.PICTURE, picture))
+        features = self._bound()(inputs.pictures(inputs.PICTURE, picture))
         grams = {
             f"gram_{layer}": gram(moments(features[layer]), self.objective.gram_norm)
             for layer in layers

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from neural_style_tf import optimizers
 from neural_style_tf.descent import Descent
-from neural_style_tf.losses import Loss, Targets, Terms
+from neural_style_tf.losses import Loss, Network, Targets, Terms, centered
+from neural_style_tf.objective import Objective
 from neural_style_tf.pixels import detailed, start
 from neural_style_tf.schedule import COARSEST, Schedule
 from neural_style_tf.serving.resampling import resample
@@ -51,7 +52,8 @@ class Result(NamedTuple):
 
 
 def stylize(
-    loss: Loss,
+    network: Network,
+    objective: Objective,
     schedule: Schedule,
     content: tf.Tensor,
     styles: Styles,
@@ -63,7 +65,8 @@ def stylize(
     """Paint the content in the styles, as `loop.stylize` does.
 
     Args:
-        loss: with all its terms.
+        network: as for `loop.stylize`.
+        objective: with all its terms.
         schedule: optimizer, number of sizes, tolerance and which picture to keep.
         content: `[1, H, W, 3]` float32 0-255.
         styles: each is resized to the width of the content.
@@ -74,6 +77,8 @@ def stylize(
     """
     schedule = schedule.resolved()
     optimizer = optimizers.make(schedule)
+    network, mean = centered(network)
+    loss = Loss(network, objective)
     sizes = sizes_of(schedule, *tf.unstack(tf.shape(content)[1:3]))
     last = tf.shape(sizes)[0] - 1
     # Detail is a guess where the contents are to be seen in another style; see `loop.stylize`.
@@ -94,17 +99,17 @@ def stylize(
             )
 
         first = tf.cond(index == 0, lambda: start(here, noise, seed), refined)
-        targets = targets_of(loss, here, styles, weights)
+        targets = targets_of(loss, here, styles, weights, mean)
         descent = Descent(loss.value_and_gradient, lambda _: optimizer, schedule)
         own = tf.where(index == last, iterations, (iterations + 1) // 2)
         state = descent.until(
-            descent.begin(tf.ensure_shape(first, (1, None, None, 3)), targets), own, targets
+            descent.begin(tf.ensure_shape(first - mean, (1, None, None, 3)), targets), own, targets
         )
-        picture = _finite(state.result.pixels, state)
+        found = _finite(state.result.pixels, state)
         terms = tf.cond(
-            index == last, lambda: descent.evaluate(picture, targets)[0], lambda: before.terms
+            index == last, lambda: descent.evaluate(found, targets)[0], lambda: before.terms
         )
-        return index + 1, Result(picture, terms, before.iterations + state.iteration)
+        return index + 1, Result(found + mean, terms, before.iterations + state.iteration)
 
     zero = tf.zeros(())
     nothing = Result(tf.zeros((1, 1, 1, 3)), Terms(zero, zero, zero, zero), tf.constant(0))
@@ -127,9 +132,19 @@ def stylize(
 
 
 def targets_of(
-    loss: Loss, content: tf.Tensor, styles: Styles, weights: tuple[tf.Tensor, ...]
+    loss: Loss,
+    content: tf.Tensor,
+    styles: Styles,
+    weights: tuple[tf.Tensor, ...],
+    mean: tf.Tensor | float = 0.0,
 ) -> Targets:
-    """The targets at the content's size: `Loss.targets`, of styles resized to its width."""
+    """The targets at the content's size: `Loss.targets`, of styles resized to its width.
+
+    Args:
+        loss: of pixels less the mean.
+        content, styles, weights: as for `stylize`.
+        mean: what the network does not subtract by itself.
+    """
     layers = loss.objective.shares("style")
     width = tf.shape(content)[2]
     count = tf.shape(styles.pictures)[0]
@@ -138,7 +153,7 @@ def targets_of(
     def measure(index: tf.Tensor, found: dict[str, Any]) -> tuple[tf.Tensor, dict[str, Any]]:
         height, own = styles.sizes[index, 0], styles.sizes[index, 1]
         picture = styles.pictures[index : index + 1, :height, :own]
-        measured = moments(resample(picture, *style_size(height, own, width)))
+        measured = moments(resample(picture, *style_size(height, own, width)) - mean)
         return index + 1, {layer: found[layer].write(index, measured[layer]) for layer in layers}
 
     _, found = tf.while_loop(
@@ -155,7 +170,7 @@ def targets_of(
         layer: tf.ensure_shape(array.stack(), (None, *channels[layer]))
         for layer, array in found.items()
     }
-    return loss.mixed(features(content), stacked, styles.blend, weights)
+    return loss.mixed(features(content - mean), stacked, styles.blend, weights)
 
 
 def style_size(height: tf.Tensor, own: tf.Tensor, width: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
