@@ -18,7 +18,7 @@ HOUSE = ROOT / "neural_style_tf"
 # From the ground up; a module may import those of lower floors. `files` stands beside the
 # numerics: they may not import it.
 FLOORS = (
-    ("errors", "traced", "staging", "chatter", "audio.channels", "audio.loudness"),
+    ("errors", "traced", "staging", "chatter", "encoded", "audio.channels", "audio.loudness"),
     ("decoding",),
     ("settings",),
     ("objective", "schedule", "transform.architecture", "transform.training"),

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from neural_style_tf.encoded import decode
+
 # The shorter side of what is painted, in pixels, at least: as for the program.
 SMALLEST = 16
 
@@ -181,8 +183,7 @@ def decoded(given: Input, data: tf.Tensor) -> tf.Tensor:
     """The bytes of a JPEG, PNG, GIF or BMP file as RGB pixels `[1, H, W, 3]`, uint8."""
     data = _shaped(given, data)
     with tf.name_scope(given.name):  # an error of the decoder names where it is
-        picture = tf.io.decode_image(data, 3, expand_animations=False)
-        return tf.ensure_shape(picture, (None, None, 3))[None]
+        return decode(data)[None]
 
 
 def batched(given: Input, files: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

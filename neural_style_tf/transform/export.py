@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from neural_style_tf import saved_model
 from neural_style_tf.chatter import muted
+from neural_style_tf.encoded import decode
 from neural_style_tf.transform.net import paint
 from neural_style_tf.transform.stored import Net
 
@@ -52,9 +53,8 @@ class Exported(tf.Module):
         """`pictures`, the bytes of JPEG, PNG, GIF or BMP files -> `painted_bytes`, of PNG files."""
 
         def painted(data: tf.Tensor) -> tf.Tensor:
-            pixels = tf.io.decode_image(data, 3, expand_animations=False)  # [H, W, 3]
-            pixels = tf.cast(tf.ensure_shape(pixels, (None, None, 3)), tf.float32)[None]
-            levels = tf.cast(tf.round(self.paint(pixels)[0]), tf.uint8)
+            pixels = tf.cast(decode(data), tf.float32)
+            levels = tf.cast(tf.round(self.paint(pixels[None])[0]), tf.uint8)
             return tf.io.encode_png(levels)
 
         # A server that answers in JSON knows by this ending that it is to encode it in base64.
