@@ -74,29 +74,30 @@ def test_a_factored_layer_is_the_product_of_its_kernels(size: tuple[int, int]) -
 
 
 @pytest.mark.parametrize("size", [(9, 7), (1, 1)])
-def test_wide_convolutions_and_their_gradients_are_those_of_the_library(
+def test_turned_convolutions_and_their_gradients_are_those_of_the_library(
     monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
     import tensorflow as tf
 
     from vgg import network
-    from vgg.convolution import WideConvolution
+    from vgg.convolution import TurnedConvolution
 
     pixels = tf.constant(tiny.picture(*size, 1)[None].astype(np.float32))
     models, results = [], []
-    for least in (8, 10**6):
-        monkeypatch.setattr(network, "WIDE", least)
+    for least in (1, 8, None):
+        monkeypatch.setattr(network, "turned_from", lambda least=least: least)
         models.append(network.build(WEIGHTS, layers=["conv2_2", "relu5_1"], pooling="avg"))
         with tf.GradientTape() as tape:
             tape.watch(pixels)
             outputs = models[-1](pixels)
             total = tf.add_n([tf.reduce_sum(each**2) for each in outputs.values()])
         results.append([*outputs.values(), tape.gradient(total, pixels)])
-    kinds = [{type(layer) for layer in model.layers} for model in models]
-    assert WideConvolution in kinds[0] and WideConvolution not in kinds[1]
-    for wide, plain in zip(*results, strict=True):
-        assert wide.shape == plain.shape
-        np.testing.assert_allclose(wide, plain, 1e-4, 1e-5 * np.abs(plain).max())
+    turned = [sum(isinstance(x, TurnedConvolution) for x in model.layers) for model in models]
+    assert turned[0] > turned[1] > turned[2] == 0
+    for result in results[:2]:
+        for ours, plain in zip(result, results[2], strict=True):
+            assert ours.shape == plain.shape
+            np.testing.assert_allclose(ours, plain, 1e-4, 1e-5 * np.abs(plain).max())
 
 
 def test_in_bfloat16_the_features_are_nearly_the_same(models: dict[str, Any]) -> None:

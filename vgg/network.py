@@ -20,7 +20,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 import tensorflow as tf
 
-from vgg.convolution import WIDE, Given, WideConvolution
+from vgg.convolution import Given, TurnedConvolution, turned_from
 
 POOLING = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
 PRECISIONS = ("float32", "bfloat16")
@@ -184,10 +184,9 @@ def footprint(weights: Weights, layers: Iterable[str], precision: str = "float32
 def _convolution(
     name: str, kernel: np.ndarray, bias: np.ndarray | None, options: dict[str, str]
 ) -> keras.layers.Conv2D:
-    wide = kernel.shape[0] > 1 and kernel.shape[2] >= WIDE
-    # A GPU's library puts kernels in order by itself.
-    on_gpu = bool(tf.config.list_physical_devices("GPU"))
-    kind = WideConvolution if wide and not on_gpu else keras.layers.Conv2D
+    least = turned_from()
+    turned = kernel.shape[0] > 1 and least is not None and kernel.shape[2] >= least
+    kind = TurnedConvolution if turned else keras.layers.Conv2D
     return kind(
         kernel.shape[3],
         kernel.shape[0],

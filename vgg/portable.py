@@ -8,7 +8,7 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from vgg.convolution import WideConvolution
+from vgg.convolution import TurnedConvolution
 from vgg.network import VGG
 
 Features = dict[str, tf.Tensor]
@@ -57,7 +57,7 @@ class Portable(tf.Module):
         """The network with its weights as they are now.
 
         To be called once in a graph, outside its loops: the weights are read, and the second copy
-        of a `WideConvolution`'s kernel is made, here.
+        of a `TurnedConvolution`'s kernel is made, here.
 
         Args:
             layers: which activations; nothing deeper is computed.
@@ -71,7 +71,7 @@ class Portable(tf.Module):
         values = []
         for layer in model.layers:
             for variable in layer.variables:
-                if isinstance(layer, WideConvolution) and variable is layer.turned:
+                if isinstance(layer, TurnedConvolution) and variable is layer.turned:
                     kernel = weights[layer.kernel.path.replace("/", "_")]
                     values.append(tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2)))
                 else:
