@@ -48,6 +48,7 @@ _OURS = (sys.executable, "-m", "neural_style_tf")
 PROGRAMS = (
     Program("ours, default", _OURS),
     Program("ours, longer", _OURS, ("--iterations", "160")),
+    Program("ours, no draft", _OURS, ("--draft", "none")),
     Program("ours, default, float32", _OURS, ("--precision", "float32")),
     Program("ours, one size from noise", _OURS, ("--scales", "1", "--iterations", "400")),
 )
@@ -147,7 +148,10 @@ def our_curve(program: Program, match: Match, network: Path, folder: Path, judge
     kept = [i for i, row in enumerate(rows) if row > before]
     single = [flag for flag in program.flags if flag in ("--precision", "float32")]
     _, pace, _ = paced(
-        Program(program.name, program.command, (*single, "--scales", "1")), match, network, folder
+        Program(program.name, program.command, (*single, "--scales", "1", "--draft", "none")),
+        match,
+        network,
+        folder,
     )
     return Curve(
         [rows[i] for i in kept],
@@ -163,11 +167,11 @@ def coarse(program: Program, shape: tuple[int, ...]) -> int:
     """Iterations at coarser sizes."""
     from neural_style_tf import Schedule
 
-    if "--scales" in program.flags:
-        return 0
     more = program.flags.index("--iterations") + 1 if "--iterations" in program.flags else 0
-    schedule = Schedule(iterations=int(program.flags[more]) if more else None)
-    return sum(map(schedule.iterations_at, range(1, len(schedule.sizes(*shape[:2])))))
+    scales = 1 if "--scales" in program.flags else None
+    schedule = Schedule(iterations=int(program.flags[more]) if more else None, scales=scales)
+    *before, _ = schedule.stages(*shape[:2], drafted="none" not in program.flags)
+    return sum(stage.iterations for stage in before)
 
 
 class Judge:

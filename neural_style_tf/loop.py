@@ -11,11 +11,11 @@ import tensorflow as tf
 from neural_style_tf import optimizers
 from neural_style_tf.descent import Candidate, Descent, Step
 from neural_style_tf.errors import OptionError
-from neural_style_tf.losses import Loss, Network, centered, host_moments
+from neural_style_tf.losses import Loss, Network, Targets, centered, host_moments
 from neural_style_tf.objective import Objective
 from neural_style_tf.pixels import as_pixels, enlarge, refine, resize, start
 from neural_style_tf.schedule import Schedule
-from neural_style_tf.styles import Measure, Moments, Painting, Style
+from neural_style_tf.styles import KeptStyle, Measure, Moments, Painting, Style
 from neural_style_tf.tiles import TiledLoss, Tiles, make_loss
 from neural_style_tf.traced import Traced
 
@@ -32,6 +32,7 @@ def stylize(
     initial: Any = None,
     style_scales: Sequence[float] = (),
     tiles: Tiles | None = None,
+    draft: Network | None = None,
     stops: Iterable[int] = (),
     heartbeat: float = 1.0,
 ) -> Iterator[Step]:
@@ -51,6 +52,9 @@ def stylize(
         style_scales: one factor for each style; 1 by default.
         tiles: to bound the memory, the side in pixels of the tiles to work in, and how far the
             network sees (see `TiledLoss`); by default all is in memory at once.
+        draft: a cheaper network that sees much the same, with these layers: it paints the picture
+            at all sizes, and `network` finishes it, in half as many iterations. (The losses of a
+            Step are those of the network at work.)
         stops: iterations at which a Step is wanted (0 is the first picture).
         heartbeat: seconds after which a Step comes anyway. Between two Steps nothing leaves the
             device.
@@ -68,54 +72,92 @@ def stylize(
     _, height, width, _ = content.shape
     paintings = [style if isinstance(style, Style) else Painting(style) for style in styles]
     factors = _one_each(style_scales, len(styles))
-    network, mean = centered(network)
-    loss = make_loss(network, objective, tiles)
-    features, measure = Traced(loss.features), _measure(loss, exact=schedule.optimizer == "adam")
 
-    def moments(painting: tf.Tensor) -> Moments:
-        return measure(painting - mean)
+    def painter(network: Network, paintings: Sequence[Style]) -> _Painter:
+        scaled = list(zip(paintings, factors, strict=True))
+        return _Painter(network, objective, schedule, scaled, tiles, stops, heartbeat)
 
-    optimizer = optimizers.make(schedule)
-    descent = Descent(
-        *(loss.value_and_gradient, lambda _: optimizer, schedule, stops, heartbeat),
-        compiled=tiles is None,  # tiles differ in size, which XLA would compile anew each time
-    )
-    sizes = schedule.sizes(height, width)
-    finer = range(len(sizes))[::-1]  # how many finer sizes follow
-    work = schedule.work(height, width)
+    own = painter(network, paintings)
+    drafting = None if draft is None else painter(draft, _measured_anew(paintings))
     # Detail of the content is a guess where its contents are to be seen in another style; where it
     # alone is reconstructed, it would be the answer.
     guide = content if objective.shares("content") and objective.shares("style") else None
+    stages = schedule.stages(height, width, drafted=draft is not None)
+    total, work = sum(each.iterations for each in stages), sum(each.work for each in stages)
     picture: tf.Tensor = None
     done, share = 0, 0.0
-    for later, (rows, columns) in zip(finer, sizes, strict=True):
-        # The pictures are let go of once the targets are known.
-        targets = loss.blended(
-            features(resize(content, rows, columns) - mean),
-            [
-                style.moments(factor * columns, moments)
-                for style, factor in zip(paintings, factors, strict=True)
-            ],
-        )
-        iterations = schedule.iterations_at(later)
-        own = rows * columns * iterations / work
-        first = (
-            _first(content, initial, schedule, rows, columns)
-            if picture is None
-            else refine(picture, guide, rows, columns)
-        )
-        after = sum(map(schedule.iterations_at, range(later)))
-        steps = descent.steps(first - mean, targets, iterations, done, after)
-        del first  # else it is there as long as the size is painted at
+    for stage in stages:
+        if not stage.drafted:
+            drafting = None  # with all that it holds
+        worker, (rows, columns) = drafting or own, stage.size
+        targets = worker.targets(content, rows, columns)
+        if picture is None:
+            picture = _first(content, initial, schedule, rows, columns)
+        elif picture.shape[1:3] != stage.size:
+            picture = refine(picture, guide, rows, columns)
+        total -= stage.iterations
+        steps = worker.steps(picture, targets, stage.iterations, done, total)
+        picture = None  # else it is there as long as it is painted on
         for step in steps:
             # What a run cut short at a coarse size would end with has the full size, too.
-            result = step.result._replace(pixels=step.result.pixels + mean)
+            result = step.result._replace(pixels=step.result.pixels + worker.mean)
             yield step._replace(
-                share=1.0 if step.last else share + own * step.share,
-                pixels=step.pixels + mean,
+                share=1.0 if step.last else share + stage.work / work * step.share,
+                pixels=step.pixels + worker.mean,
                 result=result._replace(pixels=enlarge(result.pixels, height, width)),
             )
-        picture, done, share = result.pixels, step.iteration, share + own
+        picture, done, share = result.pixels, step.iteration, share + stage.work / work
+
+
+class _Painter:
+    """A network, what pictures are compared with through it, and what brings them nearer."""
+
+    def __init__(
+        self,
+        network: Network,
+        objective: Objective,
+        schedule: Schedule,
+        styles: Sequence[tuple[Style, float]],
+        tiles: Tiles | None,
+        stops: Iterable[int],
+        heartbeat: float,
+    ) -> None:
+        network, self.mean = centered(network)
+        self.styles, self.loss = styles, make_loss(network, objective, tiles)
+        self.features = Traced(self.loss.features)
+        self.measure = _measure(self.loss, exact=schedule.optimizer == "adam")
+        optimizer = optimizers.make(schedule)
+        self.descent = Descent(
+            *(self.loss.value_and_gradient, lambda _: optimizer, schedule, stops, heartbeat),
+            compiled=tiles is None,  # tiles differ in size, which XLA would compile anew each time
+        )
+
+    def targets(self, content: tf.Tensor, rows: int, columns: int) -> Targets:
+        """At that size; the pictures are let go of once they are known."""
+
+        def moments(painting: tf.Tensor) -> Moments:
+            return self.measure(painting - self.mean)
+
+        return self.loss.blended(
+            self.features(resize(content, rows, columns) - self.mean),
+            [style.moments(factor * columns, moments) for style, factor in self.styles],
+        )
+
+    def steps(self, picture: tf.Tensor, *how: Any) -> Iterator[Step]:
+        """See `Descent.steps`: of a picture less the network's mean."""
+        return self.descent.steps(picture - self.mean, *how)
+
+
+def _measured_anew(styles: Sequence[Style]) -> list[Style]:
+    """The styles for another network.
+
+    Raises:
+        OptionError: one that is no painting.
+    """
+    for style in styles:
+        if isinstance(style, KeptStyle):
+            raise OptionError("a draft needs the paintings, got a kept style; leave one out")
+    return [Painting(style.pixels) for style in styles]  # type: ignore[attr-defined]
 
 
 def _measure(loss: Loss, *, exact: bool) -> Measure:

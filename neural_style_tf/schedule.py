@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from neural_style_tf.errors import OptionError
 from neural_style_tf.settings import option
@@ -27,13 +27,37 @@ OF_OPTIMIZER = ("optimizer", "iterations", "scales", "tolerance", "history", *AD
 COARSEST = 64
 
 
+# What an iteration of the draft takes of the network's: a fifth in float32, two fifths on AMX.
+_DRAFTED = 0.25
+
+
+class Stage(NamedTuple):
+    """Iterations at one size with one network.
+
+    Attributes:
+        size: height and width in pixels.
+        iterations: at most.
+        drafted: whether by the draft and not by the network itself.
+    """
+
+    size: tuple[int, int]
+    iterations: int
+    drafted: bool = False
+
+    @property
+    def work(self) -> float:
+        """Pixels that are evaluated, at most; one that is drafted counts as a part of one."""
+        return self.iterations * math.prod(self.size) * (_DRAFTED if self.drafted else 1)
+
+
 @dataclass(frozen=True)
 class Schedule:
     """The settings of one run. What is None is chosen by `resolved` and `sizes`.
 
     Attributes:
         optimizer: None is "lbfgs", or "adam" where one of Adam's own settings is given.
-        iterations: evaluations of the loss at full size; at a coarser one half as many.
+        iterations: evaluations of the loss at full size; at a coarser one half as many, and where
+            there is a draft half as many to finish it.
         scales: how many sizes, each twice the one before. None is 1 for Adam, as in the 2017
             program; for L-BFGS as many as keep the shorter side at 64 pixels or more.
         tolerance: a size is done when its loss has fallen by less than this share over 20
@@ -49,7 +73,8 @@ class Schedule:
 
     iterations: int | None = option(
         None,
-        "evaluations of the loss at full size, at most; half as many at each coarser one "
+        "evaluations of the loss at full size, at most; half as many at each coarser one, and to "
+        "finish a draft "
         f"(default: lbfgs {ITERATIONS['lbfgs']}, adam {ITERATIONS['adam']})",
         type=int,
     )
@@ -151,23 +176,27 @@ class Schedule:
             **adam,
         )
 
-    def iterations_at(self, finer: int) -> int:
-        """Iterations, at most, at a size that so many finer ones follow.
+    def stages(self, height: int, width: int, *, drafted: bool = False) -> list[Stage]:
+        """What a run does in turn, coarse to fine; the last stage is at full size.
 
-        At a coarse size half as many: it is to find the large structures, and whatever is fine
-        there is painted over.
+        At a coarse size there are half as many iterations: it is to find the large structures, and
+        whatever is fine there is painted over. So with a draft: all sizes are drafted, and the
+        network itself finishes, in half as many.
         """
         full = self.iterations or ITERATIONS[self.resolved().optimizer or "lbfgs"]
-        return -(-full // 2) if finer else full
+        half = -(-full // 2)
+        *coarse, finest = self.sizes(height, width)
+        stages = [Stage(size, half, drafted) for size in coarse]
+        stages.append(Stage(finest, full, drafted))
+        return [*stages, Stage(finest, half)] if drafted else stages
 
-    def total(self, height: int, width: int) -> int:
-        """Iterations at all sizes together, at most."""
-        return sum(map(self.iterations_at, range(len(self.sizes(height, width)))))
+    def total(self, height: int, width: int, *, drafted: bool = False) -> int:
+        """Iterations of all stages together, at most."""
+        return sum(stage.iterations for stage in self.stages(height, width, drafted=drafted))
 
-    def work(self, height: int, width: int) -> int:
-        """Pixels that are evaluated at all sizes together, at most."""
-        sizes = reversed(self.sizes(height, width))
-        return sum(h * w * self.iterations_at(finer) for finer, (h, w) in enumerate(sizes))
+    def work(self, height: int, width: int, *, drafted: bool = False) -> float:
+        """Pixels that are evaluated in all stages together, at most."""
+        return sum(stage.work for stage in self.stages(height, width, drafted=drafted))
 
     def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         """The sizes to paint at, `(height, width)`, coarse to fine; the last is the full one.

@@ -61,6 +61,7 @@ FLOORS = (
     ),
     ("commands.job", "commands.sound_job", "commands.weights"),
     ("commands.fitting", "commands.styles", "commands.sounds", "commands.apply"),
+    ("commands.drafting",),
     ("commands.runs",),
     ("commands.cells",),
     ("commands.sheets",),

@@ -18,7 +18,10 @@ from neural_style_tf.descent import Descent
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss
 from neural_style_tf.pixels import as_pixels, refine, resize, resize_style
+from neural_style_tf.styles import KeptStyle
 from tests import tiny
+from vgg.network import build
+from vgg.weights import Weights
 
 Picture = npt.NDArray[np.uint8]
 
@@ -173,7 +176,7 @@ def test_a_size_is_done_when_its_loss_no_longer_falls(
     shallow: Any, content: Picture, style: Picture
 ) -> None:
     arguments: dict[str, Any] = {"stops": range(1, 2000), "heartbeat": 1e9}
-    schedule = Schedule(iterations=600, scales=2, tolerance=0.005)
+    schedule = Schedule(iterations=600, scales=2, tolerance=0.02)
     steps = list(stylize(shallow, content, [style], schedule=schedule, **arguments))
     for size in ((24, 32), (48, 64)):
         own = [step for step in steps if step.size == size]
@@ -183,13 +186,56 @@ def test_a_size_is_done_when_its_loss_no_longer_falls(
         marks = losses[19::20]
         assert len(marks) > 2
         # It fell enough in every window but the last.
-        falls = [after < 0.995 * before for before, after in pairwise(marks)]
+        falls = [after < 0.98 * before for before, after in pairwise(marks)]
         assert falls == [True] * (len(falls) - 1) + [False]
     last = steps[-1]
     assert last.last
     assert last.total == last.iteration < 800
     assert last.share == 1
     assert [step.last for step in steps[:-1]] == [False] * (len(steps) - 1)
+
+
+def test_a_draft_is_finished_by_the_network(shallow: Any, content: Picture, style: Picture) -> None:
+    other = build(drafter(), layers=Objective().layers)
+    schedule = Schedule(iterations=6, scales=2, tolerance=0)
+    steps = list(
+        stylize(shallow, content, [style], schedule=schedule, draft=other, stops=range(99))
+    )
+    # Three at half the size and six at the full one with the draft, three with the network.
+    assert [(step.iteration, step.size) for step in steps] == [
+        *((i, (24, 32)) for i in range(4)),
+        *((i, (48, 64)) for i in (*range(4, 10), *range(10, 13))),
+    ]
+    assert all(step.total == 12 for step in steps)
+    assert [step.last for step in steps] == [False] * 12 + [True]
+    shares = [step.share for step in steps]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+    for network, part in ((other, steps[4:10]), (shallow, steps[10:])):
+        loss = Loss(network, Objective())
+        targets = loss.targets(as_pixels(content), [resize_style(style, 64)])
+        for step in part:
+            total = float(loss(step.pixels, targets).total)
+            assert step.terms.total == pytest.approx(total, rel=1e-4)
+    assert steps[-1].result.iteration >= 9
+    # It goes on from where the draft ended.
+    assert steps[10].terms.total < 2 * steps[-1].terms.total
+
+
+def drafter() -> Weights:
+    """The tiny network, a little off."""
+    generator = np.random.default_rng(3)
+    off = {
+        name: (kernel * generator.normal(1, 0.05, kernel.shape).astype(np.float32), bias)
+        for name, (kernel, bias) in tiny.weights().items()
+    }
+    return Weights(off, np.array(tiny.MEAN_PIXEL, np.float32))
+
+
+def test_a_draft_needs_the_paintings(shallow: Any, content: Picture) -> None:
+    kept = KeptStyle({64: {}}, {}, {})
+    with pytest.raises(OptionError, match="a draft needs the paintings, got a kept style"):
+        next(stylize(shallow, content, [kept], draft=shallow))
 
 
 class Exploding:

@@ -153,6 +153,7 @@ def _inputs(options: argparse.Namespace) -> Inputs:
         network=options.network or "auto",
         pooling=options.pooling,
         precision=options.precision or "auto",
+        draft="none",  # every iteration that is shown is to be the network's own
         memory_limit=options.memory_limit,
     )
 

@@ -35,6 +35,8 @@ def fitted(
     used: str,
     size: tuple[int, int],
     styles: Sequence[object],
+    *,
+    draft: Weights | None = None,
 ) -> tuple[Schedule, Tiles | None]:
     """The schedule and tiles with which a run stays within its memory.
 
@@ -46,6 +48,7 @@ def fitted(
         weights, objective, used: the network, what is wanted of it, and its precision.
         size: height and width of the result.
         styles: as they were read; of kept ones nothing is computed.
+        draft: the network that drafts, where one does.
 
     Raises:
         OptionError: it cannot.
@@ -67,14 +70,21 @@ def fitted(
         for style, scale in zip(styles, job.style_scales, strict=True)
         if isinstance(style, Picture)
     ]
+    networks = [weights] if draft is None else [weights, draft]
+    # A draft has the same layers, and sees as far.
     strides, channels, margin = reach(weights, objective.layers)
     need = memory.Need(
         sizes=[size, *paintings],
-        pixel=footprint(weights, objective.layers, used),
+        pixel=max(footprint(each, objective.layers, used) for each in networks),
         content=sum(
             4 * channels[layer] / strides[layer] ** 2 for layer in objective.shares("content")
         ),
-        weights=sum(array.nbytes for parts in weights.convolutions.values() for array in parts),
+        weights=sum(
+            array.nbytes
+            for each in networks
+            for parts in each.convolutions.values()
+            for array in parts
+        ),
         margin=margin,
         history=0 if job.schedule.optimizer == "adam" else job.schedule.history,
         coarser=len(job.schedule.sizes(*size)) > 1,

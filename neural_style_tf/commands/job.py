@@ -24,6 +24,7 @@ from neural_style_tf.style_files import check_style_target, is_style
 SMALLEST, WIDEST = 16, 32768  # pixels
 POOLING = ("max", "avg")
 PRECISIONS = ("auto", "float32", "bfloat16")
+DRAFTS = ("auto", "none")
 _EXPECTED = {"--content": "a picture", "--styles": "one or more pictures"}
 
 
@@ -62,6 +63,12 @@ class Inputs:
         "of the network; auto is bfloat16 where the processor is faster in it, but for Adam",
         choices=PRECISIONS,
     )
+    draft: str = option(
+        "auto",
+        "draft the picture with the embedded network, so that VGG-19 has only to finish it (auto: "
+        "on a CPU, with L-BFGS), or none",
+        choices=DRAFTS,
+    )
     memory_limit: float | None = option(
         None,
         "GiB that the run may take (default: most of what is free); larger pictures are worked on "
@@ -76,6 +83,7 @@ class Inputs:
             ("preset", tuple(PRESETS)),
             ("pooling", (None, *POOLING)),
             ("precision", PRECISIONS),
+            ("draft", DRAFTS),
         ):
             if getattr(self, name) not in known:
                 raise OptionError(

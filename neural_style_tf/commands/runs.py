@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from absl import logging
 
 from neural_style_tf import files
-from neural_style_tf.commands import fitting, styles
+from neural_style_tf.commands import drafting, fitting, styles
 from neural_style_tf.commands.job import Job, check_sizes
 from neural_style_tf.objective import PRESETS, Objective
 from vgg.weights import Weights
@@ -82,6 +82,7 @@ class Run:
 
     Attributes:
         pixels: the canvas at the result's size, `[1, H, W, 3]`.
+        draft: the network that drafts the picture, where one does.
         total: iterations at all sizes together, at most.
 
     Raises:
@@ -101,19 +102,21 @@ class Run:
             job, pictures.styles, weights, objective, self.precision, self.width
         )
         size = size_at_width(pictures.canvas.pixels, self.width)
-        self.total = job.schedule.total(*size)
+        self.draft = drafting.draft(job, weights, objective, pictures.styles)
+        self.total = job.schedule.total(*size, drafted=self.draft is not None)
         # Before the first tensor: which allocator TensorFlow uses is settled by that.
         self.schedule, self.tiles = fitting.fitted(
-            job, weights, objective, self.precision, size, pictures.styles
+            *(job, weights, objective, self.precision, size, pictures.styles),
+            draft=self.draft,
         )
         self.pixels = resize_to_width(pictures.canvas.pixels, self.width)
 
-    def network(self) -> Any:
+    def network(self, weights: Weights | None = None) -> Any:
         """The network, as deep as the objective needs: pixels -> `{layer: activation}`."""
         from vgg.network import build
 
         return build(
-            self.weights,
+            weights or self.weights,
             pooling=self.job.pooling,
             layers=self.objective.layers,
             precision=self.precision,
@@ -133,6 +136,7 @@ class Run:
             initial=initial.pixels if initial else None,
             style_scales=self.job.inputs.style_scales,
             tiles=self.tiles,
+            draft=None if self.draft is None else self.network(self.draft),
             stops=stops,
         )
 

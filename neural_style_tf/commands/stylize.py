@@ -136,6 +136,8 @@ def run(options: argparse.Namespace) -> int:
         fitting.precision(job),
     )
     run = runs.Run(job, pictures, weights, objective)
+    if run.draft:
+        logging.info("Drafted with the embedded network, which is several times as fast")
     ways = "a smaller --width (half of it takes a quarter of the time), fewer --iterations"
     if location.origin != "embedded" and job.inputs.network != "compact":
         ways += ", --network compact"

@@ -1,0 +1,50 @@
+"""Which network drafts a run: the embedded one, where it is the cheaper and sees much the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from neural_style_tf.commands import styles, tensorflow
+from neural_style_tf.commands.job import Job
+from neural_style_tf.objective import Objective
+from neural_style_tf.styles import KeptStyle
+from vgg import fetch
+from vgg.weights import Weights, read
+
+
+def draft(
+    job: Job, weights: Weights, objective: Objective, loaded: Sequence[styles.Loaded]
+) -> Weights | None:
+    """The network to draft with, or None where there is to be no draft; TensorFlow was started.
+
+    A draft is for pictures in a style: what a content or a style alone leaves open is to be the
+    network's own. A GPU, which waits for most of the time, paints with a large network as soon as
+    with a small one. A kept style holds nothing that another network could measure.
+    """
+    if (
+        job.inputs.draft == "none"
+        or job.schedule.optimizer == "adam"  # the 2017 program's procedure
+        or not (objective.shares("content") and objective.shares("style"))
+        or any(isinstance(style, KeptStyle) for style in loaded)
+        or tensorflow.on_gpu()
+    ):
+        return None
+    embedded = read(fetch.find("compact").path)
+    fits = weights.fingerprint != embedded.fingerprint and set(objective.layers) <= set(
+        embedded.layers
+    )
+    return embedded if fits and _same_eyes(weights, embedded) else None
+
+
+def _same_eyes(weights: Weights, embedded: Weights) -> bool:
+    """Whether this is the network that the embedded one was distilled from.
+
+    Their first layers are the same but for rounding. (Files of the published network differ in
+    their last bits and in how deep they go; a fingerprint would not do.)
+    """
+    ours, theirs = embedded.convolutions["conv1_1"], weights.convolutions["conv1_1"]
+    return len(ours) == len(theirs) and all(
+        a.shape == b.shape and np.allclose(a, b, 0, 1e-3) for a, b in zip(ours, theirs, strict=True)
+    )

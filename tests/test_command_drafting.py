@@ -1,0 +1,64 @@
+"""commands/drafting.py: which runs are drafted, by whole command lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from neural_style_tf import files
+from tests import tiny
+from tests.commandline import PICTURES, run
+from vgg import fetch
+from vgg.weights import Weights, read, write_npz
+
+SAID = "Drafted with the embedded network, which is several times as fast"
+FAST = ["--iterations", "4", "--output", "out.png", "--print-iterations", "1"]
+
+
+@pytest.fixture
+def teacher(folder: Path) -> str:
+    """A network whose first layer is that of VGG-19, from which the embedded one was distilled."""
+    embedded = read(fetch.find("compact").path)
+    convolutions: dict[str, Any] = {**tiny.weights((64, 8, 8, 8, 8))}
+    convolutions["conv1_1"] = embedded.convolutions["conv1_1"]
+    write_npz(folder / "teacher.npz", Weights(convolutions, embedded.mean))
+    return "teacher.npz"
+
+
+def test_the_networks_own_iterations_come_after_the_draft(
+    teacher: str, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*PICTURES, *FAST, "--network", teacher, "--scales", "2") == 0
+    assert SAID in caplog.messages
+    # 2 and 4 of the draft, 2 of the network.
+    assert "Iteration    8/   8" in capsys.readouterr().out
+    assert files.read_settings("out.png")["draft"] == "auto"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--draft", "none"],
+        ["--optimizer", "adam"],
+        ["--style-weight", "0"],
+        ["--content-weight", "0"],
+        ["--network", "compact"],
+        ["--network", "tiny.mat"],
+        ["--content-layers", "relu5_4"],
+    ],
+)
+def test_no_draft(teacher: str, caplog: pytest.LogCaptureFixture, words: Sequence[str]) -> None:
+    assert run(*PICTURES, *FAST, "--network", teacher, *words) == 0
+    assert SAID not in caplog.messages
+
+
+def test_a_kept_style_is_not_drafted(teacher: str, caplog: pytest.LogCaptureFixture) -> None:
+    assert run(*PICTURES, *FAST, "--network", teacher, "--save-style", "kept.npz") == 0
+    assert SAID in caplog.messages
+    caplog.clear()
+    words = ["--content", "content.png", "--styles", "kept.npz", "--overwrite"]
+    assert run(*words, *FAST, "--network", teacher) == 0
+    assert SAID not in caplog.messages
