@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# The library as the program has it, on every processor.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from neural_style_tf import Objective
 from tests import tiny

@@ -24,10 +24,11 @@ class Given(keras.initializers.Initializer):
         return keras.ops.convert_to_tensor(self.value, dtype)
 
 
-def turned_from() -> int | None:
+def turned_from(precision: str) -> int | None:
     """From how many channels on a `TurnedConvolution` is the faster one here; None for never.
 
-    On oneDNN alone, and there on processors without AVX-512 it always is.
+    On oneDNN alone, and there on processors without AVX-512 it always is in float32. (For bfloat16
+    oneDNN wants AVX-512; what takes its place would add up in bfloat16.)
     """
     if not _on_onednn() or tf.config.list_physical_devices("GPU"):
         return None  # a GPU's library puts kernels in order by itself
@@ -35,7 +36,9 @@ def turned_from() -> int | None:
         features = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:  # not Linux
         return _WIDE
-    return _WIDE if "avx512f" in features else 1
+    if "avx512f" in features:
+        return _WIDE
+    return 1 if precision == "float32" else None
 
 
 def _on_onednn() -> bool:
@@ -78,6 +81,20 @@ class TurnedConvolution(keras.layers.Conv2D):
 
         result = convolve(inputs)
         return tf.nn.bias_add(result, self.bias) if self.use_bias else result
+
+
+class Rectifier(keras.layers.Layer):
+    """max(x + bias, 0): the end of a convolution, where something has to come before it."""
+
+    def __init__(self, bias: np.ndarray, **options: Any) -> None:
+        super().__init__(trainable=False, **options)
+        self.bias = self.add_weight(
+            name="bias", shape=bias.shape, initializer=Given(bias), trainable=False
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """`[N, H, W, C]` -> the same."""
+        return tf.nn.relu(tf.nn.bias_add(inputs, self.bias))
 
 
 def _backward(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:

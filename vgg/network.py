@@ -7,7 +7,7 @@ them: conv1_1, relu1_1, conv1_2, relu1_2, pool1, …; `conv` is before the recti
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -20,7 +20,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 import tensorflow as tf
 
-from vgg.convolution import Given, TurnedConvolution, turned_from
+from vgg.convolution import Given, Rectifier, TurnedConvolution, turned_from
 
 POOLING = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
 PRECISIONS = ("float32", "bfloat16")
@@ -92,6 +92,7 @@ def build(
     pixels = keras.Input((None, None, 3), batch_size=1, name="pixels", **exact)
     current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean", **exact)(pixels)
     outputs: dict[str, keras.KerasTensor] = {}
+    late = _late(weights, wanted) if pooling == "max" else {}
     for name in weights.layers:
         if wanted.keys() <= outputs.keys():
             break
@@ -102,12 +103,17 @@ def build(
             for number, factor in enumerate(factors, 1):
                 layer = _convolution(f"{name}_{number}", factor, None, plain)
                 current = layer(current)
-            layer = _convolution(name, kernel, bias, plain)
+            layer = _convolution(name, kernel, None if name in late.values() else bias, plain)
         elif name.startswith("relu"):
+            if name.replace("relu", "conv") in late.values():
+                continue
             layer = keras.layers.ReLU(name=name, **plain)
         else:
             layer = POOLING[pooling](2, name=name, **plain, **_SAME)
         current = layer(current)
+        if name in late:
+            bias = weights.convolutions[late[name]][-1]
+            current = Rectifier(bias, name=late[name].replace("conv", "relu"), **plain)(current)
         if name in wanted:
             outputs[name] = keras.ops.cast(current, "float32")
     return VGG(pixels, outputs, name="vgg")
@@ -181,10 +187,24 @@ def footprint(weights: Weights, layers: Iterable[str], precision: str = "float32
     return sum(kept) + 1.7 * max(kept, default=0.0)
 
 
+def _late(weights: Weights, wanted: Collection[str]) -> dict[str, str]:
+    """`{pool: the convolution before it}` where bias and rectifier may come after the pooling.
+
+    The largest of four numbers is the same before and after both, which rise where it rises: the
+    same to the last bit, for a quarter of the work. It may where nobody asks for what is between.
+    """
+    names = weights.layers
+    return {
+        pool: convolution
+        for convolution, relu, pool in zip(names, names[1:], names[2:], strict=False)
+        if pool.startswith("pool") and not {convolution, relu} & set(wanted)
+    }
+
+
 def _convolution(
     name: str, kernel: np.ndarray, bias: np.ndarray | None, options: dict[str, str]
 ) -> keras.layers.Conv2D:
-    least = turned_from()
+    least = turned_from(options["dtype"])
     turned = kernel.shape[0] > 1 and least is not None and kernel.shape[2] >= least
     kind = TurnedConvolution if turned else keras.layers.Conv2D
     return kind(
