@@ -51,12 +51,14 @@ def main(argv: list[str] | None = None) -> int:
     add("--limits", nargs="+", default=["1000"], metavar="GIB")
     add("--precisions", nargs="+", default=["float32", "bfloat16"])
     add("--iterations", type=int, default=13, help="with 13 the history is full")
+    add("--draft", default="none", help="auto: with a draft; the pace is then of both networks")
     add("--peer", type=Path, help="a checkout of anishathalye/neural-style")
     options = parser.parse_args(argv)
     print(f"| {' | '.join(COLUMNS)} |\n|{'-|' * len(COLUMNS)}")
     pictures = ["--content", str(options.content.resolve())]
     pictures += ["--styles", str(options.style.resolve())]
-    ours = peer.Program("ours", (sys.executable, "-m", "neural_style_tf"), ("--scales", "1"))
+    more = ("--scales", "1", "--draft", options.draft)
+    ours = peer.Program("ours", (sys.executable, "-m", "neural_style_tf"), more)
     for name in options.networks:
         network = str(Path(name).resolve()) if Path(name).exists() else name
         for width in options.widths:
@@ -68,8 +70,8 @@ def main(argv: list[str] | None = None) -> int:
                     print_row("reference", Path(name).stem, "float32", size, "", *rest)
                 for precision in options.precisions:
                     for limit in options.limits:
-                        more = ["--precision", precision, "--memory-limit", limit]
-                        size, *rest = row(ours, [*flags, *more], Path(folder), options.iterations)
+                        all_flags = [*flags, "--precision", precision, "--memory-limit", limit]
+                        size, *rest = row(ours, all_flags, Path(folder), options.iterations)
                         print_row("ours", Path(name).stem, precision, size, limit, *rest)
     return 0
 
