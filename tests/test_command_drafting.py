@@ -45,6 +45,7 @@ def test_the_networks_own_iterations_come_after_the_draft(
         ["--optimizer", "adam"],
         ["--style-weight", "0"],
         ["--content-weight", "0"],
+        ["--initial", "content.png"],
         ["--network", "compact"],
         ["--network", "tiny.mat"],
         ["--content-layers", "relu5_4"],

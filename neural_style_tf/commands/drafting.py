@@ -20,13 +20,15 @@ def draft(
     """The network to draft with, or None where there is to be no draft; TensorFlow was started.
 
     A draft is for pictures in a style: what a content or a style alone leaves open is to be the
-    network's own. A GPU, which waits for most of the time, paints with a large network as soon as
-    with a small one. A kept style holds nothing that another network could measure.
+    network's own. An initial picture may be one that the network has made, to be gone on with. A
+    kept style holds nothing that another network could measure. A GPU, which waits for most of the
+    time, paints with a large network as soon as with a small one.
     """
     if (
         job.inputs.draft == "none"
         or job.schedule.optimizer == "adam"  # the 2017 program's procedure
         or not (objective.shares("content") and objective.shares("style"))
+        or job.inputs.initial
         or any(isinstance(style, KeptStyle) for style in loaded)
         or tensorflow.on_gpu()
     ):
