@@ -33,7 +33,10 @@ def draft(
         or tensorflow.on_gpu()
     ):
         return None
-    embedded = read(fetch.find("compact").path)
+    (location,) = fetch.candidates("compact")
+    if not location.exists():
+        return None  # an installation without it, which has the network asked for
+    embedded = read(location.path)
     fits = weights.fingerprint != embedded.fingerprint and set(objective.layers) <= set(
         embedded.layers
     )
