@@ -142,10 +142,13 @@ def our_curve(program: Program, match: Match, network: Path, folder: Path, judge
     folder.mkdir(parents=True, exist_ok=True)
     run = peer.run(program, match.flags(network), folder, print_every=EVERY)
     (folder / "log.txt").write_text("\n".join(run.lines))
-    rows = [int(x) for x in re.findall(r"^Iteration +(\d+)/", "\n".join(run.lines), re.M)]
-    rows = [0] * (len(run.losses) - len(rows)) + rows  # before the first iteration, none is named
-    before = coarse(program, run.picture.shape)
-    kept = [i for i, row in enumerate(rows) if row > before]
+    text = "\n".join(run.lines)
+    rows = [(int(i), int(n)) for i, n in re.findall(r"^Iteration +(\d+)/ *(\d+)", text, re.M)]
+    # Before the first iteration, none is named.
+    rows = [(0, rows[0][1])] * (len(run.losses) - len(rows)) + rows
+    # What is left after the earlier stages; these may have converged before their time.
+    own = finishing(program, run.picture.shape)
+    kept = [i for i, (row, total) in enumerate(rows) if row > total - own]
     single = [flag for flag in program.flags if flag in ("--precision", "float32")]
     _, pace, _ = paced(
         Program(program.name, program.command, (*single, "--scales", "1", "--draft", "none")),
@@ -154,7 +157,7 @@ def our_curve(program: Program, match: Match, network: Path, folder: Path, judge
         folder,
     )
     return Curve(
-        [rows[i] for i in kept],
+        [rows[i][0] for i in kept],
         [float(run.losses[i, -1]) for i in kept],
         [float(run.times[i]) for i in kept],
         pace,
@@ -163,15 +166,14 @@ def our_curve(program: Program, match: Match, network: Path, folder: Path, judge
     )
 
 
-def coarse(program: Program, shape: tuple[int, ...]) -> int:
-    """Iterations at coarser sizes."""
+def finishing(program: Program, shape: tuple[int, ...]) -> int:
+    """Iterations, at most, of the last stage: at full size with the network itself."""
     from neural_style_tf import Schedule
 
     more = program.flags.index("--iterations") + 1 if "--iterations" in program.flags else 0
     scales = 1 if "--scales" in program.flags else None
     schedule = Schedule(iterations=int(program.flags[more]) if more else None, scales=scales)
-    *before, _ = schedule.stages(*shape[:2], drafted="none" not in program.flags)
-    return sum(stage.iterations for stage in before)
+    return schedule.stages(*shape[:2], drafted="none" not in program.flags)[-1].iterations
 
 
 class Judge:
