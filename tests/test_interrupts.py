@@ -22,7 +22,9 @@ MANY = """
 import faulthandler, itertools, random, signal
 from neural_style_tf.commands import interrupts
 
-faulthandler.dump_traceback_later(300, exit=True)  # a second or two, but for a busy machine
+faulthandler.dump_traceback_later(60, exit=True)
+# What a shell starts in the background ignores it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 chance = random.Random(0)
 for _ in range(1000):
     interrupts.heed()
