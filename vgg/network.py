@@ -165,6 +165,12 @@ def operations(weights: Weights, layers: Iterable[str]) -> float:
     return total
 
 
+def held(weights: Weights, precision: str = "float32") -> int:
+    """Bytes of the weights, and of the second copies of kernels that are turned about."""
+    arrays = [array for parts in weights.convolutions.values() for array in parts]
+    return sum(array.nbytes * (2 if _turned(array, precision) else 1) for array in arrays)
+
+
 def footprint(weights: Weights, layers: Iterable[str], precision: str = "float32") -> float:
     """Bytes for each pixel that it takes to differentiate the network, as deep as `layers` need.
 
@@ -201,12 +207,16 @@ def _late(weights: Weights, wanted: Collection[str]) -> dict[str, str]:
     }
 
 
+def _turned(array: np.ndarray, precision: str) -> bool:
+    """Whether it is a kernel that is worth a `TurnedConvolution`."""
+    least = turned_from(precision)
+    return array.ndim == 4 and array.shape[0] > 1 and least is not None and array.shape[2] >= least
+
+
 def _convolution(
     name: str, kernel: np.ndarray, bias: np.ndarray | None, options: dict[str, str]
 ) -> keras.layers.Conv2D:
-    least = turned_from(options["dtype"])
-    turned = kernel.shape[0] > 1 and least is not None and kernel.shape[2] >= least
-    kind = TurnedConvolution if turned else keras.layers.Conv2D
+    kind = TurnedConvolution if _turned(kernel, options["dtype"]) else keras.layers.Conv2D
     return kind(
         kernel.shape[3],
         kernel.shape[0],

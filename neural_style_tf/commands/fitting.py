@@ -55,7 +55,7 @@ def fitted(
     """
     from neural_style_tf.pixels import style_size
     from neural_style_tf.tiles import Reach
-    from vgg.network import footprint, reach
+    from vgg.network import footprint, held, reach
 
     if job.inputs.memory_limit:
         limit = job.inputs.memory_limit * memory.GIB
@@ -79,12 +79,7 @@ def fitted(
         content=sum(
             4 * channels[layer] / strides[layer] ** 2 for layer in objective.shares("content")
         ),
-        weights=sum(
-            array.nbytes
-            for each in networks
-            for parts in each.convolutions.values()
-            for array in parts
-        ),
+        weights=sum(held(each, used) for each in networks),
         margin=margin,
         history=0 if job.schedule.optimizer == "adam" else job.schedule.history,
         coarser=len(job.schedule.sizes(*size)) > 1,
