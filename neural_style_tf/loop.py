@@ -15,7 +15,7 @@ from neural_style_tf.losses import Loss, Network, Targets, centered, host_moment
 from neural_style_tf.objective import Objective
 from neural_style_tf.pixels import as_pixels, enlarge, refine, resize, start
 from neural_style_tf.schedule import Schedule
-from neural_style_tf.styles import KeptStyle, Measure, Moments, Painting, Style
+from neural_style_tf.styles import Measure, Moments, Painting, Style
 from neural_style_tf.tiles import TiledLoss, Tiles, make_loss
 from neural_style_tf.traced import Traced
 
@@ -63,7 +63,8 @@ def stylize(
         Steps in order, the last one at the last iteration.
 
     Raises:
-        OptionError: pictures, scales or blend weights that do not fit together.
+        OptionError: pictures, scales or blend weights that do not fit together; a draft where a
+            style is not a painting.
         DivergedError: the loss became NaN or infinite. The Step before it holds the last finite
             picture; where the first picture's own loss is not finite there is none.
     """
@@ -154,10 +155,12 @@ def _measured_anew(styles: Sequence[Style]) -> list[Style]:
     Raises:
         OptionError: one that is no painting.
     """
-    for style in styles:
-        if isinstance(style, KeptStyle):
-            raise OptionError("a draft needs the paintings, got a kept style; leave one out")
-    return [Painting(style.pixels) for style in styles]  # type: ignore[attr-defined]
+    pictures = [getattr(style, "pixels", None) for style in styles]
+    if any(pixels is None for pixels in pictures):
+        raise OptionError(
+            "a draft needs the paintings, got a kept style; give the painting or no draft"
+        )
+    return [Painting(pixels) for pixels in pictures]
 
 
 def _measure(loss: Loss, *, exact: bool) -> Measure:

@@ -46,7 +46,7 @@ class Need(NamedTuple):
         weights: bytes of the network.
         margin: pixels around a tile that the network sees.
         history: past steps of L-BFGS, None for as many as fit; 0 for Adam.
-        coarser: whether the run begins at coarser sizes.
+        coarser: whether the run begins at coarser sizes or with a draft.
     """
 
     sizes: Sequence[tuple[int, int]]

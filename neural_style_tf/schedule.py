@@ -194,9 +194,9 @@ class Schedule:
         """Iterations of all stages together, at most."""
         return sum(stage.iterations for stage in self.stages(height, width, drafted=drafted))
 
-    def work(self, height: int, width: int, *, drafted: bool = False) -> float:
-        """Pixels that are evaluated in all stages together, at most."""
-        return sum(stage.work for stage in self.stages(height, width, drafted=drafted))
+    def work(self, height: int, width: int) -> float:
+        """Pixels that are evaluated at all sizes together, at most, without a draft."""
+        return sum(stage.work for stage in self.stages(height, width))
 
     def sizes(self, height: int, width: int) -> list[tuple[int, int]]:
         """The sizes to paint at, `(height, width)`, coarse to fine; the last is the full one.

@@ -12,6 +12,7 @@ import pytest
 
 from neural_style_tf import files, memory
 from tests.commandline import PICTURES, SHORT, pixels, run
+from vgg.processor import features as processor_features
 
 ROOT = Path(__file__).parent.parent
 
@@ -56,6 +57,8 @@ def test_bfloat16_is_for_processors_that_are_fast_in_it(
 
     monkeypatch.setattr(tensorflow, "on_gpu", lambda: False)
     monkeypatch.setattr(Path, "read_text", lambda path: f"vendor_id\t: {processor}\n")
+    # Read anew, and not remembered.
+    monkeypatch.setattr(tensorflow, "features", processor_features.__wrapped__)
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     assert tensorflow.fastest_precision() == expected
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from vgg.processor import features
 
 # Channels from which on, with AVX-512, oneDNN's plain way is the slower one.
 _WIDE = 256
@@ -32,11 +33,8 @@ def turned_from(precision: str) -> int | None:
     """
     if not _on_onednn() or tf.config.list_physical_devices("GPU"):
         return None  # a GPU's library puts kernels in order by itself
-    try:
-        features = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:  # not Linux
-        return _WIDE
-    if "avx512f" in features:
+    known = features()
+    if "avx512f" in known or not known:
         return _WIDE
     return 1 if precision == "float32" else None
 
@@ -93,7 +91,7 @@ class Rectifier(keras.layers.Layer):
         )
 
     def call(self, inputs: Any) -> Any:
-        """`[N, H, W, C]` -> the same."""
+        """`[N, H, W, C]`, and out of it the same."""
         return tf.nn.relu(tf.nn.bias_add(inputs, self.bias))
 
 

@@ -92,7 +92,8 @@ def build(
     pixels = keras.Input((None, None, 3), batch_size=1, name="pixels", **exact)
     current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean", **exact)(pixels)
     outputs: dict[str, keras.KerasTensor] = {}
-    late = _late(weights, wanted) if pooling == "max" else {}
+    late = _late(weights, wanted) if pooling == "max" else set()
+    owed: np.ndarray | None = None  # a bias whose turn comes after the pooling
     for name in weights.layers:
         if wanted.keys() <= outputs.keys():
             break
@@ -103,17 +104,18 @@ def build(
             for number, factor in enumerate(factors, 1):
                 layer = _convolution(f"{name}_{number}", factor, None, plain)
                 current = layer(current)
-            layer = _convolution(name, kernel, None if name in late.values() else bias, plain)
+            owed = bias if name in late else None
+            layer = _convolution(name, kernel, None if name in late else bias, plain)
         elif name.startswith("relu"):
-            if name.replace("relu", "conv") in late.values():
+            if owed is not None:
                 continue
             layer = keras.layers.ReLU(name=name, **plain)
+        elif owed is not None:
+            current = POOLING[pooling](2, name=f"{name}_before", **plain, **_SAME)(current)
+            layer = Rectifier(owed, name=name, **plain)
         else:
             layer = POOLING[pooling](2, name=name, **plain, **_SAME)
         current = layer(current)
-        if name in late:
-            bias = weights.convolutions[late[name]][-1]
-            current = Rectifier(bias, name=late[name].replace("conv", "relu"), **plain)(current)
         if name in wanted:
             outputs[name] = keras.ops.cast(current, "float32")
     return VGG(pixels, outputs, name="vgg")
@@ -193,15 +195,15 @@ def footprint(weights: Weights, layers: Iterable[str], precision: str = "float32
     return sum(kept) + 1.7 * max(kept, default=0.0)
 
 
-def _late(weights: Weights, wanted: Collection[str]) -> dict[str, str]:
-    """`{pool: the convolution before it}` where bias and rectifier may come after the pooling.
+def _late(weights: Weights, wanted: Collection[str]) -> set[str]:
+    """The convolutions whose bias and rectifier may come after the pooling behind them.
 
     The largest of four numbers is the same before and after both, which rise where it rises: the
     same to the last bit, for a quarter of the work. It may where nobody asks for what is between.
     """
     names = weights.layers
     return {
-        pool: convolution
+        convolution
         for convolution, relu, pool in zip(names, names[1:], names[2:], strict=False)
         if pool.startswith("pool") and not {convolution, relu} & set(wanted)
     }

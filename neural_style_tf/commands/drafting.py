@@ -23,6 +23,14 @@ def draft(
     network's own. An initial picture may be one that the network has made, to be gone on with. A
     kept style holds nothing that another network could measure. A GPU, which waits for most of the
     time, paints with a large network as soon as with a small one.
+
+    Args:
+        job: what was asked for.
+        weights, objective: the network that is to finish, and what is wanted of it.
+        loaded: the styles, as they were read.
+
+    Raises:
+        WeightsError: the embedded network is damaged.
     """
     if (
         job.inputs.draft == "none"

@@ -82,7 +82,7 @@ def fitted(
         weights=sum(held(each, used) for each in networks),
         margin=margin,
         history=0 if job.schedule.optimizer == "adam" else job.schedule.history,
-        coarser=len(job.schedule.sizes(*size)) > 1,
+        coarser=len(job.schedule.stages(*size, drafted=draft is not None)) > 1,
     )
     plan = memory.plan(need, limit)
     if job.inputs.memory_limit or plan.side:

@@ -8,9 +8,10 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 from absl import logging
+
+from vgg.processor import features
 
 # glibc's M_MMAP_THRESHOLD, and the bytes from which on a block is mapped and unmapped on its own.
 _MMAP_THRESHOLD, _BLOCK = -3, 4 * 2**20
@@ -64,14 +65,11 @@ def fastest_precision() -> str:
         return "bfloat16" if capability and capability >= (8, 0) else "float32"
     if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "0":
         return "float32"  # only oneDNN has the instructions
-    try:
-        features = set(Path("/proc/cpuinfo").read_text().split())
-    except OSError:  # not Linux
-        return "float32"
     # Without its matrix unit (or with it hidden, as on many virtual machines) Intel's instruction
     # takes twice as long as float32's: 169 against 310 GFLOP/s where it was measured.
-    vectors = "avx512_bf16" in features and "GenuineIntel" not in features
-    return "bfloat16" if vectors or "amx_bf16" in features else "float32"
+    known = features()
+    vectors = "avx512_bf16" in known and "GenuineIntel" not in known
+    return "bfloat16" if vectors or "amx_bf16" in known else "float32"
 
 
 def give_back_memory() -> None:
