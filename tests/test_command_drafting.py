@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from neural_style_tf import files
+from neural_style_tf import files, memory
 from neural_style_tf.commands import runs
 from tests import tiny
 from tests.commandline import PICTURES, run
@@ -70,3 +70,22 @@ def test_a_kept_style_is_not_drafted(teacher: str, caplog: pytest.LogCaptureFixt
     words = ["--content", "content.png", "--styles", "kept.npz", "--overwrite"]
     assert run(*words, *FAST, "--network", teacher) == 0
     assert SAID not in caplog.messages
+
+
+@pytest.mark.parametrize("draft", ["auto", "none"])
+def test_memory_is_planned_for_both_networks(
+    teacher: str, monkeypatch: pytest.MonkeyPatch, draft: str
+) -> None:
+    needs: list[memory.Need] = []
+
+    def plan(need: memory.Need, limit: float) -> memory.Plan:
+        needs.append(need)
+        return memory.Plan(None, 4, 2**30)
+
+    monkeypatch.setattr(memory, "plan", plan)
+    monkeypatch.setattr(runs.Run, "steps", lambda run, stops: iter(()))
+    assert run(*PICTURES, *FAST, "--network", teacher, "--scales", "1", "--draft", draft) == 0
+    (need,) = needs
+    assert need.coarser == (draft == "auto")
+    # The embedded network alone has 3.5 MB, the other one half of a megabyte.
+    assert (need.weights > 3e6) == (draft == "auto")

@@ -122,6 +122,15 @@ def test_convolutions_are_turned_where_that_is_faster(
     assert convolution.turned_from(precision) == least
 
 
+def test_what_is_held_has_turned_kernels_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgg import network
+
+    for least in (None, 1, 8):
+        monkeypatch.setattr(network, "turned_from", lambda _, least=least: least)
+        model = network.build(WEIGHTS)
+        assert network.held(WEIGHTS) == sum(each.numpy().nbytes for each in model.weights)
+
+
 @pytest.mark.parametrize("size", [(9, 7), (32, 48)])
 def test_rectified_after_the_pooling_all_is_the_same_to_the_last_bit(size: tuple[int, int]) -> None:
     import tensorflow as tf
