@@ -126,7 +126,7 @@ class _Painter:
         network, self.mean = centered(network)
         self.styles, self.loss = styles, make_loss(network, objective, tiles)
         self.features = Traced(self.loss.features)
-        self.measure = _measure(self.loss, exact=schedule.optimizer == "adam")
+        self.measure = _measure(self.loss, exact=schedule.exact)
         optimizer = optimizers.make(schedule)
         self.descent = Descent(
             *(self.loss.value_and_gradient, lambda _: optimizer, schedule, stops, heartbeat),

@@ -164,6 +164,11 @@ class Schedule:
         """Adam's settings, those that are given."""
         return {name: value for name in ADAM if (value := getattr(self, name)) is not None}
 
+    @property
+    def exact(self) -> bool:
+        """Whether it is the 2017 program's procedure: its numbers are kept to the last bit."""
+        return self.resolved().optimizer == "adam"
+
     def resolved(self) -> Schedule:
         """The same with the optimizer and its settings chosen, all but the scales."""
         optimizer = self.optimizer or ("adam" if self.adam else "lbfgs")

@@ -41,6 +41,25 @@ def test_the_precision_is_the_machines_but_for_adam(
     assert line.endswith(f", {expected}")
 
 
+@pytest.mark.parametrize(("words", "exact"), [([], False), (["--optimizer", "adam"], True)])
+def test_convolutions_are_the_2017_programs_for_adam_alone(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, words: Sequence[str], exact: bool
+) -> None:
+    from vgg import network
+
+    asked = set()
+
+    def chosen(shape: Sequence[int], precision: str, *, exact: bool) -> str:
+        asked.add(exact)
+        return "plain"
+
+    monkeypatch.setattr(network, "algorithm", chosen)
+    assert run(*PICTURES, *SHORT, *words, "--output", "p.png", "--memory-limit", "4") == 0
+    exported = ["--network", "tiny.mat", *words, "--output", "exported"]
+    assert run("export", *exported) == 0
+    assert asked == {exact}
+
+
 @pytest.mark.parametrize(
     ("processor", "expected"),
     [

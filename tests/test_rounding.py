@@ -119,7 +119,7 @@ def network() -> Any:
     from vgg.network import build
     from vgg.weights import Weights
 
-    return build(Weights(WEIGHTS, MEAN), layers=OBJECTIVE.layers)
+    return build(Weights(WEIGHTS, MEAN), layers=OBJECTIVE.layers, exact=True)
 
 
 def test_features(network: Any) -> None:

@@ -73,62 +73,117 @@ def test_a_factored_layer_is_the_product_of_its_kernels(size: tuple[int, int]) -
         np.testing.assert_allclose(outputs[layer][0], activation, 0, tolerance, err_msg=layer)
 
 
+def computed_by(monkeypatch: pytest.MonkeyPatch, **least: int) -> None:
+    """Choose an algorithm for 3×3 kernels of so many channels or more; the plain one below."""
+
+    from vgg import network
+
+    def chosen(shape: tuple[int, ...], *_: Any, **__: Any) -> str:
+        return next((k for k, n in least.items() if shape[0] == 3 and shape[2] >= n), "plain")
+
+    monkeypatch.setattr(network, "algorithm", chosen)
+
+
+def differentiated(model: Any, pixels: Any) -> list[Any]:
+    """The activations, and the gradient of their squares."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        outputs = model(pixels)
+        total = tf.add_n([tf.reduce_sum(each**2) for each in outputs.values()])
+    return [*outputs.values(), tape.gradient(total, pixels)]
+
+
+@pytest.mark.parametrize("kind", ["turned", "winograd"])
 @pytest.mark.parametrize("size", [(9, 7), (1, 1)])
-def test_turned_convolutions_and_their_gradients_are_those_of_the_library(
-    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+def test_all_algorithms_compute_the_same_convolutions_and_gradients(
+    monkeypatch: pytest.MonkeyPatch, kind: str, size: tuple[int, int]
 ) -> None:
     import tensorflow as tf
 
     from vgg import network
-    from vgg.convolution import TurnedConvolution
 
     pixels = tf.constant(tiny.picture(*size, 1)[None].astype(np.float32))
-    models, results = [], []
-    for least in (1, 8, None):
-        monkeypatch.setattr(network, "turned_from", lambda _, least=least: least)
-        models.append(network.build(WEIGHTS, layers=["conv2_2", "relu5_1"], pooling="avg"))
-        with tf.GradientTape() as tape:
-            tape.watch(pixels)
-            outputs = models[-1](pixels)
-            total = tf.add_n([tf.reduce_sum(each**2) for each in outputs.values()])
-        results.append([*outputs.values(), tape.gradient(total, pixels)])
-    turned = [sum(isinstance(x, TurnedConvolution) for x in model.layers) for model in models]
-    assert turned[0] > turned[1] > turned[2] == 0
+    counts, results = [], []
+    for least in (1, 8, 10**6):
+        computed_by(monkeypatch, **{kind: least})
+        model = network.build(WEIGHTS, layers=["conv2_2", "relu5_1"], pooling="avg")
+        counts.append(sum(hasattr(layer, "derived") for layer in model.layers))
+        results.append(differentiated(model, pixels))
+    assert counts[0] > counts[1] > counts[2] == 0
     for result in results[:2]:
         for ours, plain in zip(result, results[2], strict=True):
             assert ours.shape == plain.shape
             np.testing.assert_allclose(ours, plain, 1e-4, 1e-5 * np.abs(plain).max())
 
 
+WIDE, MANY = (3, 3, 256, 128), (3, 3, 128, 256)
+
+
 @pytest.mark.parametrize(
-    ("flags", "onednn", "precision", "least"),
+    ("flags", "onednn", "shape", "options", "expected"),
     [
-        ("avx2 avx512f", True, "float32", 256),
-        ("avx2 avx512f", True, "bfloat16", 256),
-        ("avx2", True, "float32", 1),
-        ("avx2", True, "bfloat16", None),
-        ("avx2", False, "float32", None),
-        ("", True, "float32", 256),
-        ("avx2 avx512f", False, "float32", None),
+        ("avx2 avx512f", True, WIDE, {}, "turned"),
+        ("avx2 avx512f", True, WIDE, {"precision": "bfloat16"}, "turned"),
+        ("avx2 avx512f", True, MANY, {}, "plain"),
+        ("avx2", True, MANY, {}, "winograd"),
+        ("avx2", True, MANY, {"exact": True}, "turned"),
+        ("avx2", True, MANY, {"precision": "bfloat16"}, "plain"),
+        ("avx2", True, (3, 3, 512, 512), {}, "winograd"),
+        ("avx2", True, (3, 3, 128, 128), {}, "turned"),
+        ("avx2", True, (3, 3, 64, 256), {}, "turned"),
+        ("avx2", True, (5, 5, 512, 512), {}, "turned"),
+        ("avx2", True, (1, 1, 512, 512), {}, "plain"),
+        ("avx2", False, MANY, {}, "plain"),
+        ("", True, WIDE, {}, "turned"),
+        ("", True, MANY, {}, "plain"),
+        ("avx2 avx512f", False, WIDE, {}, "plain"),
     ],
 )
-def test_convolutions_are_turned_where_that_is_faster(
-    monkeypatch: pytest.MonkeyPatch, flags: str, onednn: bool, precision: str, least: int | None
+def test_the_algorithm_is_the_one_that_is_fastest(
+    monkeypatch: pytest.MonkeyPatch,
+    flags: str,
+    onednn: bool,
+    shape: tuple[int, ...],
+    options: dict[str, Any],
+    expected: str,
 ) -> None:
     from vgg import convolution
 
     monkeypatch.setattr(convolution, "_on_onednn", lambda: onednn)
     monkeypatch.setattr(convolution, "features", lambda: frozenset(flags.split()))
-    assert convolution.turned_from(precision) == least
+    assert convolution.algorithm(shape, **options) == expected
 
 
-def test_what_is_held_has_turned_kernels_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exact_network_is_built_without_winograds_algorithm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from vgg import network
 
-    for least in (None, 1, 8):
-        monkeypatch.setattr(network, "turned_from", lambda _, least=least: least)
-        model = network.build(WEIGHTS)
-        assert network.held(WEIGHTS) == sum(each.numpy().nbytes for each in model.weights)
+    asked = []
+
+    def chosen(shape: tuple[int, ...], precision: str, *, exact: bool) -> str:
+        asked.append(exact)
+        return "plain"
+
+    monkeypatch.setattr(network, "algorithm", chosen)
+    for exact in (False, True):
+        network.build(WEIGHTS, exact=exact)
+        network.held(WEIGHTS, exact=exact)
+        assert set(asked) == {exact}
+        asked.clear()
+
+
+@pytest.mark.parametrize("least", [{}, {"turned": 1}, {"turned": 8}, {"winograd": 6}])
+def test_what_is_held_are_the_kernels_as_they_are_computed_with(
+    monkeypatch: pytest.MonkeyPatch, least: dict[str, int]
+) -> None:
+    from vgg import network
+
+    computed_by(monkeypatch, **least)
+    model = network.build(WEIGHTS)
+    assert network.held(WEIGHTS) == sum(each.numpy().nbytes for each in model.weights)
 
 
 @pytest.mark.parametrize("size", [(9, 7), (32, 48)])
@@ -147,11 +202,7 @@ def test_rectified_after_the_pooling_all_is_the_same_to_the_last_bit(size: tuple
     assert not any(isinstance(layer, Rectifier) for layer in averaged.layers)
     results = []
     for model in (late, plain):
-        with tf.GradientTape() as tape:
-            tape.watch(pixels)
-            outputs = [model(pixels)[layer] for layer in asked]
-            total = tf.add_n([tf.reduce_sum(each**2) for each in outputs])
-        results.append([*outputs, tape.gradient(total, pixels)])
+        results.append(differentiated(lambda p, m=model: {k: m(p)[k] for k in asked}, pixels))
     for ours, usual in zip(*results, strict=True):
         np.testing.assert_array_equal(ours, usual)
 
@@ -269,7 +320,7 @@ def test_one_layer_may_be_a_word() -> None:
 def test_the_network_is_frozen(models: dict[str, Any]) -> None:
     assert models["max"].trainable_weights == []
     # (Some kernels are there in another order, too.)
-    assert len([each for each in models["max"].weights if each.name != "turned"]) == 2 * 16
+    assert len([each for each in models["max"].weights if each.name != "derived"]) == 2 * 16
 
 
 def test_a_batch_of_pictures_is_that_of_each(models: dict[str, Any]) -> None:

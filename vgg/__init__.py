@@ -24,6 +24,7 @@ def load(
     pooling: str = "max",
     layers: Iterable[str] | None = None,
     precision: str = "float32",
+    exact: bool = False,
 ) -> keras.Model:
     """Find, read and build a network.
 
@@ -35,6 +36,7 @@ def load(
         layers: names of the activations wanted; the model is only as deep as they need. All by
             default.
         precision: "float32", or "bfloat16": see `vgg.network.build`.
+        exact: convolutions to the last bit, where faster ones would differ in the sixth digit.
 
     Returns:
         A Keras model: float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`.
@@ -47,4 +49,4 @@ def load(
     from vgg.weights import read
 
     path = fetch.find(network).path if isinstance(network, str) else network
-    return build(read(path), pooling=pooling, layers=layers, precision=precision)
+    return build(read(path), pooling=pooling, layers=layers, precision=precision, exact=exact)

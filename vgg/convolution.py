@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +13,8 @@ from vgg.processor import features
 
 # Channels from which on, with AVX-512, oneDNN's plain way is the slower one.
 _WIDE = 256
+# Channels in and out from which on Winograd's algorithm pays for its sums (without AVX-512).
+_MANY = (128, 256)
 
 
 class Given(keras.initializers.Initializer):
@@ -25,18 +27,28 @@ class Given(keras.initializers.Initializer):
         return keras.ops.convert_to_tensor(self.value, dtype)
 
 
-def turned_from(precision: str) -> int | None:
-    """From how many channels on a `TurnedConvolution` is the faster one here; None for never.
+def algorithm(shape: Sequence[int], precision: str = "float32", *, exact: bool = False) -> str:
+    """What computes a frozen convolution soonest here: "plain", "turned" or "winograd".
 
-    On oneDNN alone, and there on processors without AVX-512 it always is in float32. (For bfloat16
+    All but the plain one are for oneDNN alone: a GPU's library chooses by itself. (Winograd's is
+    slower than oneDNN on AMX, and not measured on other processors with AVX-512. For bfloat16
     oneDNN wants AVX-512; what takes its place would add up in bfloat16.)
+
+    Args:
+        shape: of the kernel, `[k, k, in, out]`.
+        precision: of kernel and activations.
+        exact: never "winograd", which rounds in the sixth digit where the others agree.
     """
-    if not _on_onednn() or tf.config.list_physical_devices("GPU"):
-        return None  # a GPU's library puts kernels in order by itself
+    side, _, channels, out = shape
+    if side == 1 or not _on_onednn() or tf.config.list_physical_devices("GPU"):
+        return "plain"
     known = features()
     if "avx512f" in known or not known:
-        return _WIDE
-    return 1 if precision == "float32" else None
+        return "turned" if channels >= _WIDE else "plain"
+    if precision != "float32":
+        return "plain"
+    many = side == 3 and channels >= _MANY[0] and out >= _MANY[1]
+    return "winograd" if many and not exact else "turned"
 
 
 def _on_onednn() -> bool:
@@ -63,15 +75,21 @@ class TurnedConvolution(keras.layers.Conv2D):
     def build(self, input_shape: Any) -> None:
         """Make both copies of the kernel, which a `Given` has to have brought."""
         super().build(input_shape)
-        turned = self.kernel_initializer.value[::-1, ::-1].transpose(0, 1, 3, 2)
-        self.turned = self.add_weight(
-            name="turned", shape=turned.shape, initializer=Given(turned), trainable=False
+        self.given = self.kernel_initializer.value
+        turned = self.derive(self.given)
+        self.derived = self.add_weight(
+            name="derived", shape=turned.shape, initializer=Given(turned), trainable=False
         )
+
+    @staticmethod
+    def derive(kernel: Any) -> tf.Tensor:
+        """The kernel turned about: `[k, k, in, out]` -> `[k, k, out, in]`."""
+        return tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
 
     def call(self, inputs: Any) -> Any:
         """`[N, H, W, in]` -> `[N, H, W, out]`."""
         # Read once, outside: a custom gradient must not touch variables.
-        kernel, turned = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.turned)
+        kernel, turned = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.derived)
 
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:

@@ -20,7 +20,8 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 import keras
 import tensorflow as tf
 
-from vgg.convolution import Given, Rectifier, TurnedConvolution, turned_from
+from vgg import winograd
+from vgg.convolution import Given, Rectifier, TurnedConvolution, algorithm
 
 POOLING = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
 PRECISIONS = ("float32", "bfloat16")
@@ -51,6 +52,7 @@ def build(
     pooling: str = "max",
     layers: Iterable[str] | None = None,
     precision: str = "float32",
+    exact: bool = False,
 ) -> VGG:
     """A frozen model that computes the named activations and nothing deeper.
 
@@ -62,6 +64,8 @@ def build(
         precision: of weights and activations, "float32" or "bfloat16" (8 bits of mantissa; twice
             as fast on processors that have it, and very slow elsewhere). What goes in and comes
             out is float32 all the same.
+        exact: the numbers of a plain convolution, to the last bit; else some may be computed by
+            Winograd's algorithm, where that is faster, and differ in the sixth digit.
 
     Returns:
         float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`, in the network's order.
@@ -88,9 +92,9 @@ def build(
             f"{', '.join(weights.layers)}"
         )
 
-    exact = {"dtype": "float32"}
-    pixels = keras.Input((None, None, 3), batch_size=1, name="pixels", **exact)
-    current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean", **exact)(pixels)
+    single = {"dtype": "float32"}
+    pixels = keras.Input((None, None, 3), batch_size=1, name="pixels", **single)
+    current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean", **single)(pixels)
     outputs: dict[str, keras.KerasTensor] = {}
     late = _late(weights, wanted) if pooling == "max" else set()
     owed: np.ndarray | None = None  # a bias whose turn comes after the pooling
@@ -98,14 +102,14 @@ def build(
         if wanted.keys() <= outputs.keys():
             break
         # The first layer sees whole grey levels, which eight bits would blur; it is cheap.
-        plain = exact if name in ("conv1_1", "relu1_1") else {"dtype": precision}
+        plain = single if name in ("conv1_1", "relu1_1") else {"dtype": precision}
         if name.startswith("conv"):
             *factors, kernel, bias = weights.convolutions[name]
             for number, factor in enumerate(factors, 1):
-                layer = _convolution(f"{name}_{number}", factor, None, plain)
+                layer = _convolution(f"{name}_{number}", factor, None, plain, exact)
                 current = layer(current)
             owed = bias if name in late else None
-            layer = _convolution(name, kernel, None if name in late else bias, plain)
+            layer = _convolution(name, kernel, None if name in late else bias, plain, exact)
         elif name.startswith("relu"):
             if owed is not None:
                 continue
@@ -167,10 +171,17 @@ def operations(weights: Weights, layers: Iterable[str]) -> float:
     return total
 
 
-def held(weights: Weights, precision: str = "float32") -> int:
-    """Bytes of the weights, and of the second copies of kernels that are turned about."""
+def held(weights: Weights, precision: str = "float32", *, exact: bool = False) -> int:
+    """Bytes of the weights as they are computed with, turned about or transformed ones too."""
+    times = {"plain": 1.0, "turned": 2.0, "winograd": winograd.GROWTH}
     arrays = [array for parts in weights.convolutions.values() for array in parts]
-    return sum(array.nbytes * (2 if _turned(array, precision) else 1) for array in arrays)
+    return sum(
+        round(
+            array.nbytes
+            * (1 if array.ndim == 1 else times[algorithm(array.shape, precision, exact=exact)])
+        )
+        for array in arrays
+    )
 
 
 def footprint(weights: Weights, layers: Iterable[str], precision: str = "float32") -> float:
@@ -209,16 +220,17 @@ def _late(weights: Weights, wanted: Collection[str]) -> set[str]:
     }
 
 
-def _turned(array: np.ndarray, precision: str) -> bool:
-    """Whether it is a kernel that is worth a `TurnedConvolution`."""
-    least = turned_from(precision)
-    return array.ndim == 4 and array.shape[0] > 1 and least is not None and array.shape[2] >= least
-
-
 def _convolution(
-    name: str, kernel: np.ndarray, bias: np.ndarray | None, options: dict[str, str]
-) -> keras.layers.Conv2D:
-    kind = TurnedConvolution if _turned(kernel, options["dtype"]) else keras.layers.Conv2D
+    name: str,
+    kernel: np.ndarray,
+    bias: np.ndarray | None,
+    options: dict[str, str],
+    exact: bool,
+) -> keras.layers.Layer:
+    fastest = algorithm(kernel.shape, options["dtype"], exact=exact)
+    if fastest == "winograd":
+        return winograd.WinogradConvolution(kernel, bias, name=name, **options)
+    kind = TurnedConvolution if fastest == "turned" else keras.layers.Conv2D
     return kind(
         kernel.shape[3],
         kernel.shape[0],

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from vgg.convolution import TurnedConvolution
 from vgg.network import VGG
 
 Features = dict[str, tf.Tensor]
@@ -42,10 +41,9 @@ class Portable(tf.Module):
         # Within a function it is not tracked: a SavedModel would hold Keras' own variables as well.
         self._model = lambda: model
         self.weights = {
-            variable.path.replace("/", "_"): tf.Variable(variable.value, trainable=False)
+            _key(layer, variable): tf.Variable(_given(layer, variable), trainable=False)
             for layer in model.layers
             for variable in layer.variables
-            if variable is not getattr(layer, "turned", None)
         }
 
     @property
@@ -56,8 +54,8 @@ class Portable(tf.Module):
     def bound(self, layers: Iterable[str]) -> Bound:
         """The network with its weights as they are now.
 
-        To be called once in a graph, outside its loops: the weights are read, and the second copy
-        of a `TurnedConvolution`'s kernel is made, here.
+        To be called once in a graph, outside its loops: the weights are read, and kernels turned
+        about or transformed, here.
 
         Args:
             layers: which activations; nothing deeper is computed.
@@ -68,14 +66,13 @@ class Portable(tf.Module):
         outputs = {layer: output for layer, output in centered.output.items() if layer in wanted}
         model = keras.Model(centered.input, outputs)
         weights = {name: tf.convert_to_tensor(each) for name, each in self.weights.items()}
-        values = []
-        for layer in model.layers:
-            for variable in layer.variables:
-                if isinstance(layer, TurnedConvolution) and variable is layer.turned:
-                    kernel = weights[layer.kernel.path.replace("/", "_")]
-                    values.append(tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2)))
-                else:
-                    values.append(weights[variable.path.replace("/", "_")])
+        values = [
+            layer.derive(weights[_key(layer, variable)])
+            if _derived(layer, variable)
+            else weights[_key(layer, variable)]
+            for layer in model.layers
+            for variable in layer.variables
+        ]
 
         def network(pixels: tf.Tensor) -> Features:
             # As Keras would name it: by their names TensorFlow, when it optimizes a graph, orders
@@ -85,3 +82,18 @@ class Portable(tf.Module):
             return dict(features)
 
         return Bound(network, whole.mean)
+
+
+def _derived(layer: keras.layers.Layer, variable: keras.Variable) -> bool:
+    """Whether it is what a layer has made of its kernel."""
+    return variable is getattr(layer, "derived", None)
+
+
+def _key(layer: keras.layers.Layer, variable: keras.Variable) -> str:
+    """The name of a variable, or of the kernel that it is derived from."""
+    path = f"{layer.path}/kernel" if _derived(layer, variable) else variable.path
+    return path.replace("/", "_")
+
+
+def _given(layer: keras.layers.Layer, variable: keras.Variable) -> Any:
+    return layer.given if _derived(layer, variable) else variable.value

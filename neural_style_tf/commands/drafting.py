@@ -34,7 +34,7 @@ def draft(
     """
     if (
         job.inputs.draft == "none"
-        or job.schedule.optimizer == "adam"  # the 2017 program's procedure
+        or job.schedule.exact
         or not (objective.shares("content") and objective.shares("style"))
         or job.inputs.initial
         or any(isinstance(style, KeptStyle) for style in loaded)

@@ -162,7 +162,14 @@ def _optimization(options: argparse.Namespace, output: Path, begun: float) -> in
     from vgg.network import build
     from vgg.portable import Portable
 
-    network = Portable(build(weights, pooling=pooling, layers=objective.layers))
+    network = Portable(
+        build(
+            weights,
+            pooling=pooling,
+            layers=objective.layers,
+            exact=schedule.exact,
+        )
+    )
     about = {
         "program": f"neural-style-tf {__version__}",
         "network": {"name": weights.name, "origin": location.origin, "pooling": pooling},

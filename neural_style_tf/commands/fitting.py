@@ -24,8 +24,7 @@ def precision(job: Job) -> str:
     """The precision asked for, or what is fast here; TensorFlow has been started."""
     if job.inputs.precision != "auto":
         return job.inputs.precision
-    # Adam is for the numbers of the 2017 program.
-    return "float32" if job.schedule.optimizer == "adam" else tensorflow.fastest_precision()
+    return "float32" if job.schedule.exact else tensorflow.fastest_precision()
 
 
 def fitted(
@@ -79,7 +78,7 @@ def fitted(
         content=sum(
             4 * channels[layer] / strides[layer] ** 2 for layer in objective.shares("content")
         ),
-        weights=sum(held(each, used) for each in networks),
+        weights=sum(held(each, used, exact=job.schedule.exact) for each in networks),
         margin=margin,
         history=0 if job.schedule.optimizer == "adam" else job.schedule.history,
         coarser=len(job.schedule.stages(*size, drafted=draft is not None)) > 1,

@@ -120,6 +120,7 @@ class Run:
             pooling=self.job.pooling,
             layers=self.objective.layers,
             precision=self.precision,
+            exact=self.job.schedule.exact,
         )
 
     def steps(self, stops: Collection[int]) -> Iterator[Step]:

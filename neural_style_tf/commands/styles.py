@@ -61,7 +61,7 @@ def prepare(
                     "%s was kept for results up to %d pixels wide: at %d its strokes stay as small",
                     *(path, max(style.levels), width),
                 )
-        elif job.schedule.optimizer == "adam":
+        elif job.schedule.exact:
             # Measured as the 2017 program does it, in the last bit not as what is remembered.
             styles.append(Painting(style.pixels))
         else:

@@ -1,0 +1,116 @@
+"""vgg/winograd.py against convolutions in float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from vgg.weights import Weights
+
+
+def drawn(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).normal(0, 1, shape)
+
+
+def plain(x: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """`[N, H, W, in]` -> `[N, H, W, out]`, "same", as the definition has it."""
+    _, height, width, _ = x.shape
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    return sum(
+        padded[:, i : i + height, j : j + width] @ kernel[i, j] for i in range(3) for j in range(3)
+    )
+
+
+def transposed(y: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """The gradient of `plain` times y: the convolution with the kernel turned about."""
+    return plain(y, kernel[::-1, ::-1].transpose(0, 1, 3, 2))
+
+
+def near(given: Any, expected: np.ndarray) -> None:
+    assert given.shape == expected.shape
+    np.testing.assert_allclose(given, expected, 0, 5e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("size", [(8, 12), (5, 7), (6, 3), (1, 1), (2, 18)])
+def test_it_is_the_convolution_and_its_gradient(
+    batch: int, size: tuple[int, int], bias: bool
+) -> None:
+    import tensorflow as tf
+
+    from vgg.winograd import WinogradConvolution
+
+    kernel, offset = drawn(3, 3, 5, 6), drawn(6) if bias else np.zeros(6)
+    x, upstream = drawn(batch, *size, 5), drawn(batch, *size, 6)
+    layer = WinogradConvolution(kernel, offset.astype(np.float32) if bias else None, name="c")
+    assert not layer.trainable_weights
+
+    # One graph for all sizes, as the networks are used.
+    @tf.function(
+        input_signature=[tf.TensorSpec((None, None, None, c), tf.float32) for c in (5, 6)],
+        autograph=False,
+    )
+    def both(x: tf.Tensor, upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        assert y.shape.as_list() == [None, None, None, 6]
+        return y, tape.gradient(y, x, upstream)
+
+    result, gradient = both(x.astype(np.float32), upstream.astype(np.float32))
+    near(result, plain(x, kernel) + offset)
+    near(gradient, transposed(upstream, kernel))
+
+
+def test_of_a_known_size_the_result_has_a_known_size() -> None:
+    import tensorflow as tf
+
+    from vgg.winograd import WinogradConvolution
+
+    layer = WinogradConvolution(drawn(3, 3, 2, 4), None, name="c")
+    seen = []
+
+    @tf.function(autograph=False)
+    def both(x: tf.Tensor) -> tf.Tensor:
+        y = layer(x)
+        (gradient,) = tf.gradients(y, x)
+        seen.extend([y.shape, gradient.shape])
+        return gradient
+
+    both(tf.zeros((1, 6, 7, 2)))
+    assert seen == [(1, 6, 7, 4), (1, 6, 7, 2)]
+
+
+@pytest.mark.parametrize("kind", ["turned", "winograd"])
+def test_a_saved_network_holds_each_kernel_once_and_computes_the_same(
+    monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    import tensorflow as tf
+
+    from vgg import network
+    from vgg.portable import Portable
+
+    weights = Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL))
+    layers = ["relu2_1", "conv4_2"]
+    shapes, results = [], []
+    for algorithm in ("plain", kind):
+        monkeypatch.setattr(network, "algorithm", lambda *_, a=algorithm, **__: a)
+        model = network.build(weights, layers=layers)
+        saved = Portable(model)
+        shapes.append({name: tuple(each.shape) for name, each in saved.weights.items()})
+
+        @tf.function(autograph=False)
+        def portable(p: tf.Tensor, saved: Any = saved) -> Any:
+            return saved.bound(layers)(p)
+
+        pixels = tf.constant(tiny.picture(9, 14, 1)[None].astype(np.float32))
+        results.append((portable(pixels), tf.function(model, autograph=False)(pixels)))
+    assert shapes[0] == shapes[1]
+    for ours, expected in results:
+        for layer in layers:
+            np.testing.assert_array_equal(ours[layer], expected[layer])
+    assert any((results[0][0][layer] != results[1][0][layer]).numpy().any() for layer in layers)

@@ -1,0 +1,153 @@
+"""Winograd's convolution: 3×3 kernels with a fourth of the multiplications.
+
+Lavin & Gray 2016, "Fast Algorithms for Convolutional Neural Networks" (arXiv:1509.09308), F(4×4,
+3×3): a tile of 4×4 outputs depends on 6×6 inputs d, and is Aᵀ[(G g Gᵀ) ⊙ (Bᵀ d B)]A, where a
+kernel's G g Gᵀ is known beforehand. Summed over channels, each of the 36 products of ⊙ is a product
+of matrices, [tiles, in]·[in, out]: 36 multiplications where the convolution itself has 144. The
+rest are sums over the 36 places of a tile, which are little work next to hundreds of channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from vgg.convolution import Given
+
+# Of the output, and of the input that it depends on.
+_SIDE, _SEEN = 4, 6
+
+# A transformed kernel's size, of the kernel's.
+GROWTH = _SEEN**2 / 9
+
+# For the points 0, ±1, ±2 and ∞, in one dimension; in two, Kronecker products with themselves.
+_B = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ]
+)
+_G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
+_A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+_INPUT = np.kron(_B, _B).astype(np.float32)  # [36, 36]
+_KERNEL = np.kron(_G, _G)  # [36, 9]
+_OUTPUT = np.kron(_A, _A).astype(np.float32)  # [16, 36]
+
+
+def transformed(kernel: Any) -> tf.Tensor:
+    """G g Gᵀ of a kernel `[3, 3, in, out]`: `[36, in, out]`, float32, rounded once."""
+    flat = tf.reshape(tf.cast(kernel, tf.float64), (9, -1))
+    return tf.cast(tf.reshape(_KERNEL @ flat, (_SEEN**2, *kernel.shape[2:])), tf.float32)
+
+
+class WinogradConvolution(keras.layers.Layer):
+    """A frozen 3×3 convolution, stride 1, "same", float32, to about six digits.
+
+    It has no kernel but the transformed one, of four times the size.
+    """
+
+    def __init__(self, kernel: np.ndarray, bias: np.ndarray | None, **options: Any) -> None:
+        super().__init__(trainable=False, **options)
+        self.given = kernel
+        self.derived = self.add_weight(
+            name="derived",
+            shape=(_SEEN**2, *kernel.shape[2:]),
+            initializer=Given(transformed(kernel)),
+        )
+        self.bias = (
+            None
+            if bias is None
+            else self.add_weight(name="bias", shape=bias.shape, initializer=Given(bias))
+        )
+
+    derive = staticmethod(transformed)
+
+    def call(self, inputs: Any) -> Any:
+        """`[N, H, W, in]` -> `[N, H, W, out]`."""
+        # Read once, outside: a custom gradient must not touch variables.
+        kernel = tf.convert_to_tensor(self.derived)
+
+        @tf.custom_gradient
+        def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+            return _convolved(x, kernel), lambda upstream: _back(upstream, kernel)
+
+        result = convolve(inputs)
+        return result if self.bias is None else tf.nn.bias_add(result, self.bias)
+
+
+def _convolved(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """`[N, H, W, in]` -> `[N, H, W, out]`."""
+    batch, height, width, channels = x.shape
+    out = kernel.shape[2]
+    rows, columns = (-(-size // _SIDE) for size in tf.unstack(tf.shape(x)[1:3]))
+    # A pixel of zeros around, and as many as make up whole tiles, with one tile more to look into.
+    places = _split(x, 1, rows + 1, columns + 1)  # [4, 4, N, rows + 1, columns + 1, in]
+    seen = tf.stack(
+        [
+            places[i % _SIDE, j % _SIDE, :, down : rows + down, right : columns + right]
+            for i in range(_SEEN)
+            for j in range(_SEEN)
+            for down, right in [(i // _SIDE, j // _SIDE)]
+        ]
+    )  # [36, N, rows, columns, in]
+    tiles = tf.shape(seen)[1:4]
+    summed = _INPUT @ tf.reshape(seen, (_SEEN**2, -1))
+    products = tf.reshape(summed, (_SEEN**2, -1, channels)) @ kernel  # [36, tiles, out]
+    made = _OUTPUT @ tf.reshape(products, (_SEEN**2, -1))
+    made = tf.reshape(made, tf.concat([(_SIDE, _SIDE), tiles, (out,)], 0))
+    return tf.ensure_shape(_joined(made, 0, x), (batch, height, width, out))
+
+
+def _back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """The gradient `[N, H, W, in]` of `[N, H, W, out]`: each step of `_convolved` transposed."""
+    batch, height, width, out = upstream.shape
+    channels = kernel.shape[1]
+    rows, columns = (-(-size // _SIDE) for size in tf.unstack(tf.shape(upstream)[1:3]))
+    made = _split(upstream, 0, rows, columns)  # [4, 4, N, rows, columns, out]
+    tiles = tf.shape(made)[2:5]
+    products = tf.matmul(_OUTPUT, tf.reshape(made, (_SIDE**2, -1)), transpose_a=True)
+    summed = tf.matmul(tf.reshape(products, (_SEEN**2, -1, out)), kernel, transpose_b=True)
+    seen = tf.matmul(_INPUT, tf.reshape(summed, (_SEEN**2, -1)), transpose_a=True)
+    seen = tf.reshape(seen, tf.concat([(_SEEN, _SEEN), tiles, (channels,)], 0))
+    # A tile's last two rows and columns are the next one's first two.
+    over = _SEEN - _SIDE
+    for place, tile in ((0, 3), (1, 4)):
+        own, next_one = tf.split(seen, (_SIDE, over), place)
+        seen = _padded(own, {tile: (0, 1)}) + _padded(
+            next_one, {tile: (1, 0), place: (0, _SIDE - over)}
+        )
+    return tf.ensure_shape(_joined(seen, 1, upstream), (batch, height, width, channels))
+
+
+def _split(x: tf.Tensor, before: int, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
+    """`[N, H, W, C]`, `before` zeros first and more after: by place, `[4, 4, N, rows, columns, C]`.
+
+    That is row and column within a tile, then tiles.
+    """
+    shape = tf.shape(x)
+    after = [count * _SIDE - shape[axis] - before for axis, count in ((1, rows), (2, columns))]
+    x = tf.pad(x, ((0, 0), (before, after[0]), (before, after[1]), (0, 0)))
+    x = tf.reshape(x, (shape[0], rows, _SIDE, columns, _SIDE, x.shape[3]))
+    return tf.transpose(x, (2, 4, 0, 1, 3, 5))
+
+
+def _joined(places: tf.Tensor, before: int, like: tf.Tensor) -> tf.Tensor:
+    """The reverse of `_split`: `[N, H, W, C]`, of the height and width of another tensor."""
+    x = tf.transpose(places, (2, 3, 0, 4, 1, 5))
+    batch, rows, _, columns, _, channels = tf.unstack(tf.shape(x))
+    x = tf.reshape(x, (batch, rows * _SIDE, columns * _SIDE, channels))
+    _, height, width, _ = tf.unstack(tf.shape(like))
+    return x[:, before : before + height, before : before + width]
+
+
+def _padded(x: tf.Tensor, zeros: dict[int, tuple[int, int]]) -> tf.Tensor:
+    """With so many zeros before and after, by axis."""
+    return tf.pad(x, [zeros.get(axis, (0, 0)) for axis in range(len(x.shape))])
