@@ -9,6 +9,7 @@ rest are sums over the 36 places of a tile, which are little work next to hundre
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -70,46 +71,71 @@ class WinogradConvolution(keras.layers.Layer):
 
     derive = staticmethod(transformed)
 
+    def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
+        """`[N, H, W, in]` -> `[N, H, W, out]`; Keras would trace the layer to find out."""
+        return (*input_shape[:3], self.given.shape[3])
+
     def call(self, inputs: Any) -> Any:
         """`[N, H, W, in]` -> `[N, H, W, out]`."""
         # Read once, outside: a custom gradient must not touch variables.
         kernel = tf.convert_to_tensor(self.derived)
+        _, channels, out = shape = tuple(kernel.shape)
+
+        def forth(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+            result = _graph(_convolved, channels, shape)(x, kernel)
+            return tf.ensure_shape(result, (*x.shape[:3], out))
+
+        def back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+            result = _graph(_back, out, shape)(upstream, kernel)
+            return tf.ensure_shape(result, (*upstream.shape[:3], channels))
 
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-            return _convolved(x, kernel), lambda upstream: _back(upstream, kernel)
+            return forth(x, kernel), lambda upstream: back(upstream, kernel)
 
         result = convolve(inputs)
         return result if self.bias is None else tf.nn.bias_add(result, self.bias)
 
 
+@functools.cache
+def _graph(function: Callable[..., tf.Tensor], channels: int, shape: tuple[int, ...]) -> Any:
+    """A function of `[N, H, W, channels]` and a transformed kernel, as a graph of its own.
+
+    Traced once and not with each layer. Called from another graph it stays a function, within which
+    what is no longer needed is freed in order.
+    """
+    return tf.function(
+        function,
+        input_signature=[
+            tf.TensorSpec((None, None, None, channels), tf.float32),
+            tf.TensorSpec(shape, tf.float32),
+        ],
+        autograph=False,
+        experimental_attributes={"_noinline": True},
+    )
+
+
 def _convolved(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """`[N, H, W, in]` -> `[N, H, W, out]`."""
-    batch, height, width, channels = x.shape
-    out = kernel.shape[2]
+    _, channels, out = kernel.shape
     rows, columns = (-(-size // _SIDE) for size in tf.unstack(tf.shape(x)[1:3]))
     # A pixel of zeros around, and as many as make up whole tiles, with one tile more to look into.
-    places = _split(x, 1, rows + 1, columns + 1)  # [4, 4, N, rows + 1, columns + 1, in]
-    seen = tf.stack(
-        [
-            places[i % _SIDE, j % _SIDE, :, down : rows + down, right : columns + right]
-            for i in range(_SEEN)
-            for j in range(_SEEN)
-            for down, right in [(i // _SIDE, j // _SIDE)]
-        ]
-    )  # [36, N, rows, columns, in]
-    tiles = tf.shape(seen)[1:4]
+    seen = _split(x, 1, rows + 1, columns + 1)  # [4, 4, N, rows + 1, columns + 1, in]
+    # A tile sees the first two rows and columns of the next one, too.
+    over = _SEEN - _SIDE
+    seen = tf.concat([seen[:, :, :, :rows], seen[:over, :, :, 1:]], 0)
+    seen = tf.concat([seen[:, :, :, :, :columns], seen[:, :over, :, :, 1:]], 1)
+    tiles = tf.shape(seen)[2:5]  # [6, 6, N, rows, columns, in]
     summed = _INPUT @ tf.reshape(seen, (_SEEN**2, -1))
     products = tf.reshape(summed, (_SEEN**2, -1, channels)) @ kernel  # [36, tiles, out]
     made = _OUTPUT @ tf.reshape(products, (_SEEN**2, -1))
     made = tf.reshape(made, tf.concat([(_SIDE, _SIDE), tiles, (out,)], 0))
-    return tf.ensure_shape(_joined(made, 0, x), (batch, height, width, out))
+    return _joined(made, 0, x)
 
 
 def _back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """The gradient `[N, H, W, in]` of `[N, H, W, out]`: each step of `_convolved` transposed."""
-    batch, height, width, out = upstream.shape
-    channels = kernel.shape[1]
+    _, channels, out = kernel.shape
     rows, columns = (-(-size // _SIDE) for size in tf.unstack(tf.shape(upstream)[1:3]))
     made = _split(upstream, 0, rows, columns)  # [4, 4, N, rows, columns, out]
     tiles = tf.shape(made)[2:5]
@@ -117,14 +143,13 @@ def _back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     summed = tf.matmul(tf.reshape(products, (_SEEN**2, -1, out)), kernel, transpose_b=True)
     seen = tf.matmul(_INPUT, tf.reshape(summed, (_SEEN**2, -1)), transpose_a=True)
     seen = tf.reshape(seen, tf.concat([(_SEEN, _SEEN), tiles, (channels,)], 0))
-    # A tile's last two rows and columns are the next one's first two.
     over = _SEEN - _SIDE
     for place, tile in ((0, 3), (1, 4)):
         own, next_one = tf.split(seen, (_SIDE, over), place)
         seen = _padded(own, {tile: (0, 1)}) + _padded(
             next_one, {tile: (1, 0), place: (0, _SIDE - over)}
         )
-    return tf.ensure_shape(_joined(seen, 1, upstream), (batch, height, width, channels))
+    return _joined(seen, 1, upstream)
 
 
 def _split(x: tf.Tensor, before: int, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:

@@ -70,15 +70,16 @@ def fitted(
         if isinstance(style, Picture)
     ]
     networks = [weights] if draft is None else [weights, draft]
+    exact = job.schedule.exact
     # A draft has the same layers, and sees as far.
     strides, channels, margin = reach(weights, objective.layers)
     need = memory.Need(
         sizes=[size, *paintings],
-        pixel=max(footprint(each, objective.layers, used) for each in networks),
+        pixel=max(footprint(each, objective.layers, used, exact=exact) for each in networks),
         content=sum(
             4 * channels[layer] / strides[layer] ** 2 for layer in objective.shares("content")
         ),
-        weights=sum(held(each, used, exact=job.schedule.exact) for each in networks),
+        weights=sum(held(each, used, exact=exact) for each in networks),
         margin=margin,
         history=0 if job.schedule.optimizer == "adam" else job.schedule.history,
         coarser=len(job.schedule.stages(*size, drafted=draft is not None)) > 1,
