@@ -27,7 +27,7 @@ OF_OPTIMIZER = ("optimizer", "iterations", "scales", "tolerance", "history", *AD
 COARSEST = 64
 
 
-# What an iteration of the draft takes of the network's: a fifth in float32, two fifths on AMX.
+# What an iteration of the draft takes of the network's: a fifth to two fifths, by processor.
 _DRAFTED = 0.25
 
 
