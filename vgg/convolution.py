@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from vgg.processor import features
 
+# From benchmarks/convolutions.py.
 # Channels from which on, with AVX-512, oneDNN's plain way is the slower one.
 _WIDE = 256
 # Channels in and out from which on Winograd's algorithm pays for its sums (without AVX-512).
