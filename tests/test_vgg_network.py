@@ -136,6 +136,7 @@ WIDE, MANY = (3, 3, 256, 128), (3, 3, 128, 256)
         ("avx2", True, (5, 5, 512, 512), {}, "turned"),
         ("avx2", True, (1, 1, 512, 512), {}, "plain"),
         ("avx2", False, MANY, {}, "plain"),
+        ("asimd", True, WIDE, {}, "plain"),
         ("", True, WIDE, {}, "turned"),
         ("", True, MANY, {}, "plain"),
         ("avx2 avx512f", False, WIDE, {}, "plain"),

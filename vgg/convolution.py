@@ -31,9 +31,9 @@ class Given(keras.initializers.Initializer):
 def algorithm(shape: Sequence[int], precision: str = "float32", *, exact: bool = False) -> str:
     """What computes a frozen convolution soonest here: "plain", "turned" or "winograd".
 
-    All but the plain one are for oneDNN alone: a GPU's library chooses by itself. (Winograd's is
-    slower than oneDNN on AMX, and not measured on other processors with AVX-512. For bfloat16
-    oneDNN wants AVX-512; what takes its place would add up in bfloat16.)
+    All but the plain one are for oneDNN on x86 alone: a GPU's library chooses by itself. (Winograd's
+    was not measured on processors with AVX-512. For bfloat16 oneDNN wants AVX-512; what takes its
+    place would add up in bfloat16.)
 
     Args:
         shape: of the kernel, `[k, k, in, out]`.
@@ -46,7 +46,7 @@ def algorithm(shape: Sequence[int], precision: str = "float32", *, exact: bool =
     known = features()
     if "avx512f" in known or not known:
         return "turned" if channels >= _WIDE else "plain"
-    if precision != "float32":
+    if "avx2" not in known or precision != "float32":
         return "plain"
     many = side == 3 and channels >= _MANY[0] and out >= _MANY[1]
     return "winograd" if many and not exact else "turned"
