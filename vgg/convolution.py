@@ -31,9 +31,9 @@ class Given(keras.initializers.Initializer):
 def algorithm(shape: Sequence[int], precision: str = "float32", *, exact: bool = False) -> str:
     """What computes a frozen convolution soonest here: "plain", "turned" or "winograd".
 
-    All but the plain one are for oneDNN on x86 alone: a GPU's library chooses by itself. (Winograd's
-    was not measured on processors with AVX-512. For bfloat16 oneDNN wants AVX-512; what takes its
-    place would add up in bfloat16.)
+    All but the plain one are for oneDNN on x86: a GPU's library chooses by itself. (Winograd's was
+    not measured with AVX-512. For bfloat16 oneDNN wants AVX-512; what takes its place would add up
+    in bfloat16.)
 
     Args:
         shape: of the kernel, `[k, k, in, out]`.
