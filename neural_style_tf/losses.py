@@ -88,8 +88,11 @@ class Sums(NamedTuple):
 
     @property
     def moments(self) -> dict[str, tf.Tensor]:
-        """`{layer: FᵀF/(h·w)}`, `[C, C]`."""
-        return {layer: total / self.positions[layer] for layer, total in self.products.items()}
+        """`{layer: FᵀF/(h·w)}`, `[C, C]`, symmetric to the last bit."""
+        return {
+            layer: symmetric(total / self.positions[layer])
+            for layer, total in self.products.items()
+        }
 
 
 @tf.custom_gradient
@@ -104,6 +107,16 @@ def product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Te
         return tf.reshape(tf.matmul(flat, upstream + tf.transpose(upstream)), tf.shape(features))
 
     return tf.matmul(flat, flat, transpose_a=True), gradient
+
+
+def symmetric(matrix: tf.Tensor) -> tf.Tensor:
+    """The upper triangle of `[C, C]`, mirrored.
+
+    The library's FᵀF may differ from its own transpose in the last bit. Of a style one triangle is
+    kept; what was kept and what has just been measured are to give the same picture.
+    """
+    upper = tf.linalg.band_part(tf.ones_like(matrix), 0, -1) > 0
+    return tf.where(upper, matrix, tf.transpose(matrix))
 
 
 def moments(features: tf.Tensor) -> tf.Tensor:

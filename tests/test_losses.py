@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from neural_style_tf.errors import OptionError
-from neural_style_tf.losses import Loss, gram, product
+from neural_style_tf.losses import Loss, Sums, Variation, gram, product
 from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.pixels import as_pixels
 from tests import reference, tiny
@@ -160,3 +160,13 @@ def test_terms_that_are_not_wanted_are_zero(shallow: Any, content: Picture) -> N
 def test_styles_are_needed_where_style_is(shallow: Any, content: Picture) -> None:
     with pytest.raises(OptionError, match="at least one style picture, got none"):
         Loss(shallow, Objective()).targets(as_pixels(content), [])
+
+
+def test_moments_are_symmetric_to_the_last_bit() -> None:
+    """Of a kept style there is one triangle: it is to be all that is known of a measured one."""
+    matrix = np.random.default_rng(1).normal(0, 1, (5, 5)).astype(np.float32)
+    nothing = Variation(tf.zeros(2), tf.ones(2))
+    sums = Sums({}, {"a": tf.constant(matrix)}, {"a": tf.constant(4.0)}, nothing)
+    found = sums.moments["a"].numpy()
+    np.testing.assert_array_equal(np.triu(found), np.triu(matrix / 4))
+    np.testing.assert_array_equal(found, found.T)
