@@ -249,6 +249,16 @@ def test_the_footprint_is_what_is_kept_for_the_way_back() -> None:
     assert footprint(WEIGHTS, ["relu5_1"], "bfloat16") < 0.8 * footprint(WEIGHTS, ["relu5_1"])
 
 
+def test_the_footprint_has_the_largest_of_winograds_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgg.network import footprint
+
+    shallow, deep = (footprint(WEIGHTS, [layer]) for layer in ("relu2_1", "relu5_1"))
+    # From 8 channels in on, that is from block 3 on: 8 channels out at a sixteenth of the pixels.
+    computed_by(monkeypatch, winograd=8)
+    assert footprint(WEIGHTS, ["relu2_1"]) == shallow
+    assert footprint(WEIGHTS, ["relu5_1"]) == pytest.approx(deep + 6 * 4 * 8 / 16)
+
+
 def test_the_poolings_differ(models: dict[str, Any]) -> None:
     pixels = tiny.picture(16, 16, 1)[None].astype(np.float32)
     theirs = (models[pooling](pixels)["pool1"].numpy() for pooling in ("max", "avg"))

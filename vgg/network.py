@@ -173,15 +173,13 @@ def operations(weights: Weights, layers: Iterable[str]) -> float:
 
 def held(weights: Weights, precision: str = "float32", *, exact: bool = False) -> int:
     """Bytes of the weights as they are computed with, turned about or transformed ones too."""
-    times = {"plain": 1.0, "turned": 2.0, "winograd": winograd.GROWTH}
-    arrays = [array for parts in weights.convolutions.values() for array in parts]
-    return sum(
-        round(
-            array.nbytes
-            * (1 if array.ndim == 1 else times[algorithm(array.shape, precision, exact=exact)])
-        )
-        for array in arrays
-    )
+    copies = {"plain": 1, "turned": 2, "winograd": winograd.GROWTH}
+    total = 0
+    for *kernels, bias in weights.convolutions.values():
+        chosen = (algorithm(kernel.shape, precision, exact=exact) for kernel in kernels)
+        sizes = (kernel.nbytes * copies[k] for kernel, k in zip(kernels, chosen, strict=True))
+        total += sum(sizes) + bias.nbytes
+    return total
 
 
 def footprint(

@@ -40,11 +40,13 @@ class Portable(tf.Module):
         super().__init__()
         # Within a function it is not tracked: a SavedModel would hold Keras' own variables as well.
         self._model = lambda: model
-        self.weights = {
-            _key(layer, variable): tf.Variable(_given(layer, variable), trainable=False)
+        # Each kernel once, though a layer may have made a second one of it.
+        given = {
+            _key(layer, variable): _given(layer, variable)
             for layer in model.layers
             for variable in layer.variables
         }
+        self.weights = {key: tf.Variable(each, trainable=False) for key, each in given.items()}
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -96,4 +98,5 @@ def _key(layer: keras.layers.Layer, variable: keras.Variable) -> str:
 
 
 def _given(layer: keras.layers.Layer, variable: keras.Variable) -> Any:
+    """The value of a variable, or of the kernel that it is derived from."""
     return layer.given if _derived(layer, variable) else variable.value

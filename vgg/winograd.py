@@ -22,8 +22,8 @@ from vgg.convolution import Given
 # Of the output, and of the input that it depends on.
 _SIDE, _SEEN = 4, 6
 
-# A transformed kernel's size, of the kernel's.
-GROWTH = _SEEN**2 / 9
+# How often a transformed kernel is as large as the kernel.
+GROWTH = _SEEN**2 // 9
 
 # For the points 0, ±1, ±2 and ∞, in one dimension; in two, Kronecker products with themselves.
 _B = np.array(
@@ -79,22 +79,19 @@ class WinogradConvolution(keras.layers.Layer):
         """`[N, H, W, in]` -> `[N, H, W, out]`."""
         # Read once, outside: a custom gradient must not touch variables.
         kernel = tf.convert_to_tensor(self.derived)
-        _, channels, out = shape = tuple(kernel.shape)
-
-        def forth(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-            result = _graph(_convolved, channels, shape)(x, kernel)
-            return tf.ensure_shape(result, (*x.shape[:3], out))
-
-        def back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-            result = _graph(_back, out, shape)(upstream, kernel)
-            return tf.ensure_shape(result, (*upstream.shape[:3], channels))
 
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-            return forth(x, kernel), lambda upstream: back(upstream, kernel)
+            return _run(_convolved, x, kernel), lambda upstream: _run(_back, upstream, kernel)
 
         result = convolve(inputs)
         return result if self.bias is None else tf.nn.bias_add(result, self.bias)
+
+
+def _run(function: Callable[..., tf.Tensor], x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+    """What a function makes of `[N, H, W, C]`; N, H and W stay, as far as they are known."""
+    result = _graph(function, x.shape[-1], tuple(kernel.shape))(x, kernel)
+    return tf.ensure_shape(result, (*x.shape[:3], result.shape[-1]))
 
 
 @functools.cache

@@ -163,12 +163,7 @@ def _optimization(options: argparse.Namespace, output: Path, begun: float) -> in
     from vgg.portable import Portable
 
     network = Portable(
-        build(
-            weights,
-            pooling=pooling,
-            layers=objective.layers,
-            exact=schedule.exact,
-        )
+        build(weights, pooling=pooling, layers=objective.layers, exact=schedule.exact)
     )
     about = {
         "program": f"neural-style-tf {__version__}",
