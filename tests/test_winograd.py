@@ -66,7 +66,8 @@ def test_it_is_the_convolution_and_its_gradient(
     near(gradient, transposed(upstream, kernel))
 
 
-def test_of_a_known_size_the_result_has_a_known_size() -> None:
+@pytest.mark.parametrize("known", [(1, 6, 7), (1, None, None)])
+def test_what_is_known_of_the_size_is_known_of_the_result(known: tuple[int | None, ...]) -> None:
     import tensorflow as tf
 
     from vgg.winograd import WinogradConvolution
@@ -74,15 +75,15 @@ def test_of_a_known_size_the_result_has_a_known_size() -> None:
     layer = WinogradConvolution(drawn(3, 3, 2, 4), None, name="c")
     seen = []
 
-    @tf.function(autograph=False)
+    @tf.function(input_signature=[tf.TensorSpec((*known, 2))], autograph=False)
     def both(x: tf.Tensor) -> tf.Tensor:
         y = layer(x)
         (gradient,) = tf.gradients(y, x)
-        seen.extend([y.shape, gradient.shape])
+        seen.extend([y.shape.as_list(), gradient.shape.as_list()])
         return gradient
 
     both(tf.zeros((1, 6, 7, 2)))
-    assert seen == [(1, 6, 7, 4), (1, 6, 7, 2)]
+    assert seen == [[*known, 4], [*known, 2]]
 
 
 @pytest.mark.parametrize("kind", ["turned", "winograd"])

@@ -89,14 +89,13 @@ class WinogradConvolution(keras.layers.Layer):
 
 
 def _run(function: Callable[..., tf.Tensor], x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """What a function makes of `[N, H, W, C]`; N, H and W stay, as far as they are known."""
-    result = _graph(function, x.shape[-1], tuple(kernel.shape))(x, kernel)
-    return tf.ensure_shape(result, (*x.shape[:3], result.shape[-1]))
+    """What a function makes of `[N, H, W, C]` and a transformed kernel `[36, in, out]`."""
+    return _graph(function, x.shape[-1], tuple(kernel.shape))(x, kernel)
 
 
 @functools.cache
 def _graph(function: Callable[..., tf.Tensor], channels: int, shape: tuple[int, ...]) -> Any:
-    """A function of `[N, H, W, channels]` and a transformed kernel, as a graph of its own.
+    """A function of `[N, H, W, channels]` and a kernel of that shape, as a graph of its own.
 
     Traced once and not with each layer. Called from another graph it stays a function, within which
     what is no longer needed is freed in order.
