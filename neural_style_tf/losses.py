@@ -29,6 +29,36 @@ def centered(network: Network) -> tuple[Network, tf.Tensor]:
     return (network, tf.zeros(3)) if mean is None else (network.centered, mean)  # type: ignore
 
 
+def embedded(network: Network, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """The network's features in all channels of the one that it was made from; see `Space`."""
+    embeddings = getattr(network, "embeddings", {})
+    return {
+        layer: tf.tensordot(each, embeddings[layer], 1) if layer in embeddings else each
+        for layer, each in features.items()
+    }
+
+
+class Space(NamedTuple):
+    """Where the features of a layer are compared.
+
+    A layer may have k of the C channels of the network that its own was made from, and an embedding
+    E, `[k, C]`: features F stand for FE. They are compared as those would be, and cost what they
+    are: |(F−P)E|² is the sum of (F−P)M∘(F−P), and with Gram matrices |Eᵀ(G−A)E|² that of
+    M(G−A)M∘(G−A).
+
+    Attributes:
+        channels: C.
+        metric: M = EEᵀ, `[k, k]`; None where the layer has all channels.
+    """
+
+    channels: int
+    metric: tf.Tensor | None = None
+
+    def of_grams(self, difference: tf.Tensor) -> tf.Tensor:
+        """M(G−A)M of a difference `[…, k, k]` of Gram matrices."""
+        return difference if self.metric is None else self.metric @ difference @ self.metric
+
+
 class Terms(NamedTuple):
     """The loss and what it is made of, each weighted: scalars, float32."""
 
@@ -135,18 +165,30 @@ def positions(features: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.reduce_prod(tf.shape(features)[1:3]), tf.float32)
 
 
-def gram(moments: tf.Tensor, norm: str = "hwc") -> tf.Tensor:
+def gram(moments: tf.Tensor, norm: str = "hwc", channels: int | None = None) -> tf.Tensor:
     """The Gram matrix of second moments FᵀF/(h·w), `[…, C, C]`.
 
     Norms, by which FᵀF is divided in all: "hwc" h·w·C, "hw" h·w, "2hwc" 2·h·w·C.
+
+    Args:
+        moments, norm: of these.
+        channels: C, where the layer has not all of them; see `Space`.
     """
     # A graph multiplies by what it was to be divided by: written so, all round alike.
-    return moments * (1 / gram_size(1, moments.shape[-1], norm))
+    return moments * (1 / gram_size(1, channels or moments.shape[-1], norm))
 
 
 def gram_size(positions: Any, channels: int, norm: str) -> Any:
     """What FᵀF of h·w positions is divided by; see `gram`."""
     return positions * {"hwc": channels, "hw": 1, "2hwc": 2 * channels}[norm]
+
+
+def squared_distance(f: tf.Tensor, p: tf.Tensor, space: Space) -> tf.Tensor:
+    """Σ(F−P)² of features `[1, h, w, C]`, compared in that space: a scalar."""
+    if space.metric is None:
+        return tf.reduce_sum(tf.math.squared_difference(f, p))
+    difference = tf.reshape(f - p, (-1, p.shape[-1]))
+    return tf.reduce_sum(tf.matmul(difference, space.metric) * difference)
 
 
 def content_distance(squares: tf.Tensor, size: tf.Tensor, norm: str = "mean") -> tf.Tensor:
@@ -162,14 +204,21 @@ def content_distance(squares: tf.Tensor, size: tf.Tensor, norm: str = "mean") ->
     return tf.sqrt(tf.maximum(squares, 1e-12)) / 2
 
 
-def style_distance(g: tf.Tensor, a: tf.Tensor, norm: str = "mean") -> tf.Tensor:
+def style_distance(
+    g: tf.Tensor, a: tf.Tensor, norm: str = "mean", space: Space | None = None
+) -> tf.Tensor:
     """How far Gram matrices `[…, C, C]` are apart: `[…]`.
 
     Norms: "mean" Σ(G−A)²/C², "quarter-mean" a quarter of it (Gatys et al. 2015, eq. 4, on Grams
     divided by h·w), "sum" Σ(G−A)² (Johnson et al. 2016, eq. 4).
+
+    Args:
+        g, a, norm: of these.
+        space: where they are compared; as they are by default.
     """
-    squared = tf.math.squared_difference(g, a)
-    return tf.reduce_sum(squared, (-2, -1)) / style_size(a.shape[-1], norm)
+    space, difference = space or Space(a.shape[-1]), g - a
+    squared = difference * space.of_grams(difference)
+    return tf.reduce_sum(squared, (-2, -1)) / style_size(space.channels, norm)
 
 
 def style_size(channels: int, norm: str) -> int:
@@ -180,21 +229,26 @@ def style_size(channels: int, norm: str) -> int:
     return {"mean": 1, "quarter-mean": 4, "sum": 0}[norm] * channels**2 or 1
 
 
-@tf.custom_gradient
 def _squared_error(
-    product: tf.Tensor, scale: tf.Tensor, target: tf.Tensor, share: tf.Tensor
-) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor | None, ...]]]:
+    product: tf.Tensor, scale: tf.Tensor, target: tf.Tensor, share: tf.Tensor, space: Space
+) -> tf.Tensor:
     """share·Σ(scale·FᵀF − A)²: a scalar.
 
     The numbers of its gradient are multiplied with each other before the matrix is, so that it is
     rounded once, as TensorFlow does with the constants of the 2017 program.
     """
-    difference = product * scale - target
 
-    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor | None, ...]:
-        return difference * (2 * share * upstream * scale), None, None, None
+    @tf.custom_gradient
+    def error(product: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        difference = product * scale - target
+        compared = space.of_grams(difference)
 
-    return share * tf.reduce_sum(tf.square(difference)), gradient
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return compared * (2 * share * upstream * scale)
+
+        return share * tf.reduce_sum(difference * compared), gradient
+
+    return error(product)
 
 
 def variation(
@@ -245,7 +299,8 @@ class Loss(tf.Module):
 
     Args:
         network: `[1, H, W, 3]` float32 RGB 0-255 -> `{layer: [1, h, w, C]}`, with at least
-            `objective.layers`.
+            `objective.layers`; with `embeddings`, `{layer: [k, C]}`, of layers that have k channels
+            instead (see `Space`), as `vgg.load` has.
         objective: what is wanted.
     """
 
@@ -253,6 +308,14 @@ class Loss(tf.Module):
         super().__init__()
         self.network = network
         self.objective = objective
+        self.spaces = {
+            layer: Space(matrix.shape[1], tf.matmul(matrix, matrix, transpose_b=True))
+            for layer, matrix in getattr(network, "embeddings", {}).items()
+        }
+
+    def space(self, layer: str, features: tf.Tensor) -> Space:
+        """Where a layer is compared, of which these are features, `[…, k]`, or moments."""
+        return self.spaces.get(layer) or Space(features.shape[-1])
 
     def features(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a content picture `[1, H, W, 3]`: `{layer: [1, h, w, C]}`."""
@@ -322,9 +385,10 @@ class Loss(tf.Module):
         mean: dict[str, tf.Tensor] = {}
         spread: dict[str, tf.Tensor] = {}
         for layer in objective.shares("style"):
-            grams = gram(moments[layer], objective.gram_norm)  # [S, C, C]
+            space = self.space(layer, moments[layer])
+            grams = gram(moments[layer], objective.gram_norm, space.channels)  # [S, C, C]
             mean[layer] = tf.reduce_sum(blend[:, None, None] * grams, 0)
-            distances = style_distance(grams, mean[layer], objective.style_norm)  # [S]
+            distances = style_distance(grams, mean[layer], objective.style_norm, space)  # [S]
             spread[layer] = tf.reduce_sum(blend * distances)
         return Targets(dict(content), mean, spread, weights)
 
@@ -343,7 +407,7 @@ class Loss(tf.Module):
         """
         styles = self.objective.shares("style")
         squares = {
-            layer: tf.reduce_sum(tf.math.squared_difference(features[layer], target))
+            layer: squared_distance(features[layer], target, self.space(layer, target))
             for layer, target in content.items()
         }
         products = {layer: product(features[layer]) for layer in styles}
@@ -361,15 +425,16 @@ class Loss(tf.Module):
         objective = self.objective
         content = style = tf.zeros(())
         for layer, share in objective.shares("content").items():
-            size = sums.positions[layer] * targets.content[layer].shape[-1]
+            size = sums.positions[layer] * self.space(layer, targets.content[layer]).channels
             distance = content_distance(sums.content[layer], size, objective.content_norm)
             content += share * distance
         for layer, share in objective.shares("style").items():
             product, target = sums.products[layer], targets.grams[layer]
-            channels = product.shape[-1]
-            scale = 1 / gram_size(sums.positions[layer], channels, objective.gram_norm)
-            part = tf.constant(share / style_size(channels, objective.style_norm))
-            style += _squared_error(product, scale, target, part) + share * targets.spread[layer]
+            space = self.space(layer, product)
+            scale = 1 / gram_size(sums.positions[layer], space.channels, objective.gram_norm)
+            part = tf.constant(share / style_size(space.channels, objective.style_norm))
+            error = _squared_error(product, scale, target, part, space)
+            style += error + share * targets.spread[layer]
         content_weight, style_weight, tv_weight = targets.weights or objective.weights
         content *= content_weight
         style *= style_weight

@@ -13,6 +13,7 @@ import vgg
 from neural_style_tf import Objective
 from neural_style_tf.__main__ import parse
 from neural_style_tf.commands.job import resolve
+from neural_style_tf.losses import embedded
 from vgg import fetch
 from vgg.weights import Weights, read
 
@@ -84,4 +85,5 @@ def test_it_sees_what_vgg19_sees(
 @pytest.fixture(scope="module")
 def seen() -> Any:
     picture = np.asarray(Image.open(ROOT / "examples" / "content.jpg").convert("RGB"), np.float32)
-    return vgg.load("compact", layers=LAYERS)(picture[None])
+    model = vgg.load("compact", layers=LAYERS)
+    return embedded(model, model(picture[None]))

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 def distill(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its modules import each other as scripts do."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "distill"))
-    for name in ("pictures", "networks", "fit", "pool", "train"):
+    for name in ("pictures", "networks", "channels", "fit", "pool", "train"):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
@@ -70,6 +70,7 @@ def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
     from networks import NAMES, Teacher
     from train import Settings, Training
 
+    from neural_style_tf.losses import embedded
     from vgg.network import build
     from vgg.weights import Weights, read, write_npz
 
@@ -88,10 +89,31 @@ def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
     write_npz(tmp_path / "student.npz", training.student.weights({"name": "student"}))
     layers = [name.replace("conv", "relu") for name in NAMES]
     pixels = tiny.picture(37, 45, 3).astype(np.float32)
-    seen = build(read(tmp_path / "student.npz"), layers=layers)(pixels[None])
+    model = build(read(tmp_path / "student.npz"), layers=layers)
+    assert {"relu1_1", "relu4_1"} <= model.embeddings.keys()
+    seen = embedded(model, model(pixels[None]))
     with torch.no_grad():
         expected = training.student(torch.tensor(pixels.transpose(2, 0, 1)[None].copy()))
     for layer in layers:
         wanted = expected[layer].numpy().transpose(0, 2, 3, 1)
         # float16 kernels, one after the other.
         assert np.abs(seen[layer] - wanted).max() <= 0.02 * np.abs(wanted).max(), layer
+
+
+def test_channels_that_others_follow_from_are_kept(distill: None) -> None:
+    """Of activations that three channels and a fourth for the next layer alone make up, those."""
+    torch = pytest.importorskip("torch", reason="the training script needs PyTorch")
+    from channels import choose
+
+    random = np.random.default_rng(4)
+    own = random.normal(0, 1, (2, 4, 9, 9))
+    own[:, 3] *= 0.01  # next to nothing of all, but the next layer lives on it
+    mixed = np.einsum("bkhw,kc->bchw", own[:, :3], random.uniform(0.2, 0.5, (3, 4)))
+    activation = torch.tensor(np.concatenate([mixed[:, :2], own, mixed[:, 2:]], 1))
+    kernel = torch.zeros(5, 8, 3, 3, dtype=torch.float64)
+    kernel[:, 5] = 1000.0
+    chosen = choose(activation, kernel, 4, "relu3_2").tolist()
+    assert 5 in chosen
+    f = activation.permute(0, 2, 3, 1).reshape(-1, 8)
+    left = f - f[:, chosen] @ torch.linalg.lstsq(f[:, chosen], f).solution
+    assert left.norm() < 1e-3 * f.norm()

@@ -39,7 +39,9 @@ def load(
         exact: convolutions to the last bit, where faster ones would differ in the sixth digit.
 
     Returns:
-        A Keras model: float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`.
+        A Keras model: float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`. Layers of
+        the embedded network may have some of VGG-19's channels; `embeddings`, `{layer: [k, C]}`,
+        make all of them, `features @ embedding`.
 
     Raises:
         WeightsError: no such file, not a VGG, unknown pooling, layer or precision.

@@ -7,7 +7,7 @@ them: conv1_1, relu1_1, conv1_2, relu1_2, pool1, …; `conv` is before the recti
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 import numpy as np
 
@@ -30,7 +30,14 @@ _SAME = {"padding": "same", "data_format": "channels_last"}
 
 
 class VGG(keras.Model):
-    """A functional model that begins with the layer `mean`."""
+    """A functional model that begins with the layer `mean`.
+
+    Attributes:
+        embeddings: `{layer: [k, C]}` of those of its activations that have only k of the C
+            channels of the network that it was made from: see `Weights.embeddings`.
+    """
+
+    embeddings: Mapping[str, np.ndarray] = {}
 
     @property
     def mean(self) -> tf.Tensor:
@@ -43,7 +50,9 @@ class VGG(keras.Model):
 
         Who changes pixels step by step does better with these: numbers about 0 are rounded less.
         """
-        return keras.Model(self.get_layer("mean").output, self.output, name=self.name)
+        model = keras.Model(self.get_layer("mean").output, self.output, name=self.name)
+        model.embeddings = self.embeddings
+        return model
 
 
 def build(
@@ -122,7 +131,10 @@ def build(
         current = layer(current)
         if name in wanted:
             outputs[name] = keras.ops.cast(current, "float32")
-    return VGG(pixels, outputs, name="vgg")
+    model = VGG(pixels, outputs, name="vgg")
+    embeddings = {name: weights.embedding(name) for name in outputs}
+    model.embeddings = {name: each for name, each in embeddings.items() if each is not None}
+    return model
 
 
 def reach(weights: Weights, layers: Iterable[str]) -> tuple[dict[str, int], dict[str, int], int]:

@@ -17,16 +17,23 @@ class Bound(NamedTuple):
     """A network with its weights as they are.
 
     Attributes:
-        centered: pixels from which the mean has been subtracted -> `{layer: activation}`.
-        mean: the mean pixel, `[3]`.
+        apply: pixels from which the mean has been subtracted -> `{layer: activation}`.
+        embeddings: `{layer: [k, C]}`, as of `vgg.network.VGG`.
+        mean: the mean pixel, `[3]`; None where it is subtracted already.
     """
 
-    centered: Callable[[tf.Tensor], Features]
-    mean: tf.Tensor
+    apply: Callable[[tf.Tensor], Features]
+    embeddings: dict[str, tf.Tensor]
+    mean: tf.Tensor | None = None
+
+    @property
+    def centered(self) -> Bound:
+        """The same of pixels from which the mean has been subtracted."""
+        return self._replace(mean=None)
 
     def __call__(self, pixels: tf.Tensor) -> Features:
         """RGB pixels 0-255 `[1, H, W, 3]` -> `{layer: activation}`."""
-        return self.centered(pixels - self.mean)
+        return self.apply(pixels if self.mean is None else pixels - self.mean)
 
 
 class Portable(tf.Module):
@@ -47,6 +54,10 @@ class Portable(tf.Module):
             for variable in layer.variables
         }
         self.weights = {key: tf.Variable(each, trainable=False) for key, each in given.items()}
+        self.embeddings = {
+            layer: tf.Variable(matrix, trainable=False)
+            for layer, matrix in model.embeddings.items()
+        }
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -83,7 +94,12 @@ class Portable(tf.Module):
                 features, _ = model.stateless_call([], values, pixels)
             return dict(features)
 
-        return Bound(network, whole.mean)
+        embeddings = {
+            layer: tf.convert_to_tensor(matrix)
+            for layer, matrix in self.embeddings.items()
+            if layer in wanted
+        }
+        return Bound(network, embeddings, whole.mean)
 
 
 def _derived(layer: keras.layers.Layer, variable: keras.Variable) -> bool:

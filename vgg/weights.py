@@ -45,11 +45,15 @@ class Weights:
             1×1, applied in turn with nothing between.
         mean: the mean pixel `[3]`, RGB, 0-255, that is subtracted first.
         metadata: what the file says of itself (our `.npz` only).
+        embeddings: `{"conv1_1": [k, C], "relu1_1": [k, C], …}` of layers that have k of the C
+            channels of the network that this one was made from: the activation times this is,
+            nearly, that network's. Poolings have that of the rectifier before them.
     """
 
     convolutions: Mapping[str, tuple[np.ndarray, ...]]
     mean: np.ndarray
     metadata: dict[str, Any] = field(default_factory=dict)
+    embeddings: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def blocks(self) -> tuple[int, ...]:
@@ -66,6 +70,12 @@ class Weights:
                 names += [f"conv{block}_{index}", f"relu{block}_{index}"]
             names.append(f"pool{block}")
         return tuple(names)
+
+    def embedding(self, layer: str) -> np.ndarray | None:
+        """That of an activation, a pooling too, where it has one."""
+        if layer.startswith("pool"):
+            layer = self.layers[self.layers.index(layer) - 1]
+        return self.embeddings.get(layer)
 
     @property
     def name(self) -> str:
@@ -84,7 +94,8 @@ class Weights:
     def fingerprint(self) -> str:
         """A hash of all the numbers: the same weights, whatever file they came from."""
         digest = hashlib.sha256(np.asarray(self.mean, np.float32).tobytes())
-        for name, arrays in self.convolutions.items():
+        embeddings = ((name, (matrix,)) for name, matrix in self.embeddings.items())
+        for name, arrays in (*self.convolutions.items(), *embeddings):
             digest.update(name.encode())
             for array in arrays:
                 digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
@@ -140,7 +151,7 @@ def read(path: Path) -> Weights:
 
 
 def write_npz(path: Path, weights: Weights) -> None:
-    """Write our own format: one array a kernel and bias, the mean, the metadata as JSON.
+    """Write our own format: one array a kernel, bias and embedding, the mean, metadata as JSON.
 
     Arrays keep their type, so float16 makes a file half as large; `read` returns float32.
     """
@@ -152,6 +163,7 @@ def write_npz(path: Path, weights: Weights) -> None:
         for number, kernel in enumerate(kernels, 1):
             arrays[f"{name}/kernel{number if len(kernels) > 1 else ''}"] = kernel
         arrays[f"{name}/bias"] = bias
+    arrays |= {f"{name}/embedding": matrix for name, matrix in weights.embeddings.items()}
     # To a path, NumPy would add .npz where that is missing.
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)
@@ -286,7 +298,12 @@ def _read_npz(path: Path) -> Weights:
             name: tuple(data[key] for key in (*sorted(keys), f"{name}/bias"))
             for name, keys in kernels.items()
         }
-        return Weights(convolutions, data["mean"], metadata)
+        embeddings = {
+            match[1]: data[key]
+            for key in data.files
+            if (match := re.fullmatch(r"(.+)/embedding", key))
+        }
+        return Weights(convolutions, data["mean"], metadata, embeddings)
 
 
 def _checked(weights: Weights) -> Weights:
@@ -309,7 +326,26 @@ def _checked(weights: Weights) -> Weights:
     mean = _numbers(weights.mean, np.float64, "the mean pixel")
     if mean.shape != (3,):
         raise WeightsError(f"expected a mean pixel [3], got {list(mean.shape)}")
-    return Weights(convolutions, mean, weights.metadata)
+    embeddings = _embeddings(weights.embeddings, convolutions)
+    return Weights(convolutions, mean, weights.metadata, embeddings)
+
+
+def _embeddings(
+    given: Mapping[str, np.ndarray], convolutions: Convolutions
+) -> dict[str, np.ndarray]:
+    """Each from as many channels as its layer has."""
+    embeddings = {}
+    for name, array in given.items():
+        *_, bias = convolutions.get(name.replace("relu", "conv"), (None,))
+        if bias is None:
+            raise WeightsError(f"expected embeddings of conv1_1, relu1_1, …, got one of {name}")
+        matrix = _numbers(array, np.float32, f"the embedding of {name}")
+        if matrix.ndim != 2 or matrix.shape[0] != bias.size or not matrix.size:
+            raise WeightsError(
+                f"expected an embedding [{bias.size}, n] of {name}, got {list(matrix.shape)}"
+            )
+        embeddings[name] = matrix
+    return embeddings
 
 
 def _check_kernels(name: str, kernels: list[np.ndarray], channels: int) -> None:

@@ -9,18 +9,29 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from networks import NAMES, RANKS, Student, Teacher, pool, relu, walk
+from channels import choose, embed
+from networks import KEPT, NAMES, RANKS, Student, Teacher, pool, relu, walk
 from torch import Tensor
 from torch.nn import functional
 
 # Positions that a layer is fitted on, where the pictures have so many.
 POSITIONS = 60_000
+# How heavily each of the turns of `_rectified` is held to what there was before.
+PENALTIES = (*[0.01] * 6, *[0.1] * 3, *[1.0] * 3)
 
 
-def fit(student: Student, teacher: Teacher, pixels: Tensor, random: np.random.Generator) -> None:
-    """Set the student's kernels from pictures `[B, 3, H, W]`."""
+def fit(
+    student: Student,
+    teacher: Teacher,
+    pixels: Tensor,
+    random: np.random.Generator,
+    *,
+    choosing: bool,
+) -> None:
+    """Set the student's kernels from pictures `[B, 3, H, W]`; which channels it keeps, if asked."""
     with torch.no_grad():
         wide = seen = pixels
+        kernel = teacher.kernels[0]
         for index, (name, pooled) in enumerate(walk()):
             if pooled or not index:
                 # Each pooling leaves a quarter of the positions: the deeper, the more pictures.
@@ -28,12 +39,26 @@ def fit(student: Student, teacher: Teacher, pixels: Tensor, random: np.random.Ge
                 wide, seen = _inputs(student, teacher, some, index)
             before = teacher.convolve(index, wide)
             wide = functional.relu(before)
-            student.scales[index] = wide.square().mean().sqrt()
+            following = teacher.kernels[index + 1] if index + 1 < len(NAMES) else None
+            kept = student.kept[name]
+            if choosing and name in KEPT:
+                assert following is not None
+                kept.copy_(choose(wide, following, len(kept), relu(name)))
+            scale = student.scales[index] = wide.square().mean().sqrt()
             if index:
-                _fit_layer(student, name, teacher.kernels[index], seen, before, index, random)
-                seen = functional.relu(student.convolve(name, seen))
+                asked = before[:, kept] / scale
+                _fit_layer(student, name, kernel, seen, asked, random)
+                seen = student.convolve(name, seen)
             else:
-                seen = student.first(some)
+                student.kernel.copy_(kernel[kept])
+                student.bias.copy_(teacher.biases[0][kept])
+                seen = before[:, kept] / scale
+            if following is not None:
+                kernel = following
+                if name in KEPT:
+                    embedding = embed(student, name, seen, before, scale)
+                    kernel = torch.einsum("oihw,ki->okhw", following, embedding)
+            seen = functional.relu(seen)
 
 
 def _inputs(
@@ -42,11 +67,11 @@ def _inputs(
     """What a block's first convolution gets, from the teacher and (unit size) from the student."""
     if not index:
         return pixels - teacher.mean, pixels
-    last = NAMES[index - 1]
+    last = relu(NAMES[index - 1])
     parts = pixels.split(batch)
-    wide = torch.cat([pool(teacher(part, last)[relu(last)]) for part in parts])
-    seen = torch.cat([pool(student(part, last)[relu(last)]) for part in parts])
-    return wide, seen / student.scales[index - 1]
+    wide = torch.cat([pool(teacher(part, [last])[last]) for part in parts])
+    seen = torch.cat([pool(list(student.slim(part, [last]))[-1][1]) for part in parts])
+    return wide, seen
 
 
 def _fit_layer(
@@ -54,19 +79,17 @@ def _fit_layer(
     name: str,
     kernel: Tensor,
     seen: Tensor,
-    before: Tensor,
-    index: int,
+    asked: Tensor,
     random: np.random.Generator,
 ) -> None:
-    """One layer's factors, so that they give the teacher's activation before the rectifier.
+    """One layer's factors, so that they give the teacher's activation, after the rectifier.
 
     Args:
         student: whose factors are set.
         name: of the layer.
-        kernel: the teacher's, `[out, in, 3, 3]`.
+        kernel: the teacher's, `[any, in, 3, 3]`, of the channels that the student sees.
         seen: the student's own input of unit size, `[B, in, h, w]`.
-        before: the teacher's activation, `[B, out, h, w]`.
-        index: of the layer, for its scale.
+        asked: the teacher's activation before the rectifier, of unit size: `[B, out, h, w]`.
         random: chooses positions.
     """
     narrow, middle = RANKS[name]
@@ -90,38 +113,69 @@ def _fit_layer(
     chosen = _some(batch * height * across, POSITIONS, random)
     b, y, x = chosen // (height * across), chosen // across % height, chosen % across
     inputs = patches[b, :, y, x].reshape(len(chosen), -1)
-    outputs = before.permute(0, 2, 3, 1)[b, y, x] / student.scales[index]
-    solution, offset = _least_squares(inputs, outputs)
-    given = inputs @ solution
-    mean = given.mean(0)
-    spread = (given - mean).T @ (given - mean)
-    basis = torch.linalg.eigh(spread.double())[1][:, -middle:].float()
-    kept = given @ basis
-    size = kept.std(0)
+    outputs = asked.permute(0, 2, 3, 1)[b, y, x]
+    solution, basis, bias = _rectified(inputs, outputs, middle)
+    given = inputs @ solution @ basis
+    size = given.std(0)
     second = (solution @ basis / size).T.reshape(middle, narrow, 3, 3)
     third = (basis * size).reshape(-1, middle, 1, 1)
-    # What the basis leaves out is constant as far as it knows: into the bias.
-    bias = offset + mean - mean @ basis @ basis.T
     if name[4] == "5":
-        # Least squares shrinks towards the mean what it knows badly, and after the rectifier little
-        # is left of it. Each channel gets its spread back: Gram matrices are of spreads. (Not in
-        # the blocks before, where the layers to come would make more of the errors: measured.)
-        gain = outputs.std(0) / (kept @ basis.T).std(0)
-        third = third * gain.view(-1, 1, 1, 1)
-        bias = (bias - outputs.mean(0)) * gain + outputs.mean(0)
+        # Least squares shrinks what it knows badly. Each channel gets its size back: Gram matrices
+        # are of sizes. (Not in the blocks before, where the layers to come would make more of the
+        # errors: measured.)
+        got = functional.relu(given @ basis.T + bias).square().mean(0)
+        gain = (outputs.relu().square().mean(0) / got.clamp(min=1e-6)).sqrt().clamp(max=3)
+        third, bias = third * gain.view(-1, 1, 1, 1), bias * gain
     for part, value in enumerate((first, second, third)):
         student.factors[f"{name}/{part}"].copy_(value)
     student.factors[f"{name}/bias"].copy_(bias)
 
 
-def _least_squares(inputs: Tensor, outputs: Tensor, ridge: float = 1e-4) -> tuple[Tensor, Tensor]:
-    """The matrix and offset of the best affine map, lightly held back."""
-    mean, target = inputs.mean(0), outputs.mean(0)
-    a = ((inputs - mean).T @ (inputs - mean)).double()
-    a += ridge * torch.diag(a.diagonal().clamp(min=1e-6))
-    right = ((inputs - mean).T @ (outputs - target)).double()
-    solution = torch.linalg.solve(a, right).float()
-    return solution, target - mean @ solution
+def _rectified(inputs: Tensor, outputs: Tensor, rank: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The affine map of that rank whose rectified values are nearest to the outputs' (N rows each).
+
+    Zhang et al. 2015, 3.2: what is below 0 need not be met, but for its sign. In turns, the values
+    to aim at, each between what the map gives and what is asked for, and least squares to them.
+
+    Returns:
+        Matrix `[in, out]`, orthonormal basis `[out, rank]` and bias `[out]`: x M B Bᵀ + b.
+    """
+    wanted, solve = functional.relu(outputs), _Regression(inputs)
+    target = outputs
+    for penalty in (*PENALTIES, None):
+        solution, offset = solve(target)
+        given = inputs @ solution
+        mean = given.mean(0)
+        spread = (given - mean).T @ (given - mean)
+        basis = torch.linalg.eigh(spread.double())[1][:, -rank:].float()
+        # What the basis leaves out is constant as far as it knows: into the bias.
+        bias = offset + mean - mean @ basis @ basis.T
+        if penalty is None:
+            break
+        given = given @ basis @ basis.T + bias
+        below = given.clamp(max=0)
+        above = ((penalty * given + wanted) / (penalty + 1)).clamp(min=0)
+        cost_below = wanted.square() + penalty * (below - given).square()
+        cost_above = (above - wanted).square() + penalty * (above - given).square()
+        target = torch.where(cost_below < cost_above, below, above)
+    return solution, basis, bias
+
+
+class _Regression:
+    """The best affine map from inputs `[N, in]`, lightly held back, to any outputs `[N, out]`."""
+
+    def __init__(self, inputs: Tensor, ridge: float = 1e-4) -> None:
+        self.inputs, self.mean = inputs, inputs.mean(0)
+        a = ((inputs - self.mean).T @ (inputs - self.mean)).double()
+        a += ridge * torch.diag(a.diagonal().clamp(min=1e-6))
+        self.factor = torch.linalg.cholesky(a)
+
+    def __call__(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Its matrix and offset."""
+        target = outputs.mean(0)
+        right = ((self.inputs - self.mean).T @ (outputs - target)).double()
+        solution = torch.cholesky_solve(right, self.factor).float()
+        return solution, target - self.mean @ solution
 
 
 def _some(count: int, most: int, random: np.random.Generator) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from torch.nn import functional
 from vgg.weights import Weights
 
 # Channels between the factors of each convolution: what a 1×1 leaves for the 3×3 to see, and what
-# the 3×3 leaves for a 1×1 to spread again. Chosen so that an evaluation at 512×512 is 8 times
-# faster than VGG-19's; the first layers are cheap in channels and dear in error.
+# the 3×3 leaves for a 1×1 to spread again. The first layers are cheap in channels and dear in
+# error; nearly all of VGG-19's style loss is relu4_1's, and so what comes after it may be thin.
 RANKS = {
     "conv1_2": (16, 16),
     "conv2_1": (16, 32),
@@ -24,13 +24,33 @@ RANKS = {
     "conv3_3": (48, 48),
     "conv3_4": (48, 48),
     "conv4_1": (48, 96),
-    "conv4_2": (80, 80),
-    "conv4_3": (80, 80),
-    "conv4_4": (80, 80),
-    "conv5_1": (96, 96),
+    "conv4_2": (64, 64),
+    "conv4_3": (48, 48),
+    "conv4_4": (48, 48),
+    "conv5_1": (64, 64),
     "conv5_2": (48, 48),
 }
 NAMES = ("conv1_1", *RANKS)
+# How many of the teacher's channels a layer has, where not all: Gram matrices cost their square,
+# and in the first blocks moving activations about costs more than convolutions.
+KEPT = {
+    "conv1_1": 32,
+    "conv1_2": 32,
+    "conv2_1": 80,
+    "conv2_2": 96,
+    "conv3_1": 160,
+    "conv3_2": 128,
+    "conv3_3": 96,
+    "conv3_4": 128,
+    "conv4_1": 320,
+    "conv4_3": 256,
+    "conv4_4": 256,
+}
+RELUS = tuple(name.replace("conv", "relu") for name in NAMES)
+STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
+CONTENT = "relu4_2"
+# Activations with an embedding of their own, where they have not all channels.
+EMBEDDED = (*RELUS, "conv1_1", "conv2_1", "conv3_1", "conv4_1")
 
 
 def pool(x: Tensor) -> Tensor:
@@ -43,10 +63,12 @@ def relu(name: str) -> str:
     return name.replace("conv", "relu")
 
 
-def walk() -> Iterator[tuple[str, bool]]:
-    """Each convolution in order, and whether a pooling comes before it."""
+def walk(layers: Collection[str] = RELUS) -> Iterator[tuple[str, bool]]:
+    """Each convolution down to the deepest of the layers, and whether a pooling comes before it."""
     for before, name in zip((NAMES[0], *NAMES), NAMES, strict=False):
         yield name, before[4] != name[4]
+        if relu(name) == max(layers):
+            break
 
 
 class Teacher(nn.Module):
@@ -68,21 +90,20 @@ class Teacher(nn.Module):
         """One convolution, before its rectifier."""
         return functional.conv2d(x, self.kernels[index], self.biases[index], padding=1)
 
-    def forward(self, pixels: Tensor, deepest: str = NAMES[-1]) -> dict[str, Tensor]:
+    def forward(self, pixels: Tensor, layers: Collection[str] = RELUS) -> dict[str, Tensor]:
         x, outputs = pixels - self.mean, {}
-        for index, (name, pooled) in enumerate(walk()):
+        for index, (name, pooled) in enumerate(walk(layers)):
             x = functional.relu(self.convolve(index, pool(x) if pooled else x))
             outputs[relu(name)] = x
-            if name == deepest:
-                break
         return outputs
 
 
 class Student(nn.Module):
     """VGG-19 with every convolution but the first as 1×1 (narrow), 3×3, 1×1 (wide again).
 
-    As Kim et al. 2016 (arXiv:1511.06530). Its channels are the teacher's own, one by one, so
-    losses, layer weights and presets mean on it what they mean on VGG-19.
+    As Kim et al. 2016 (arXiv:1511.06530). Its channels are some of the teacher's own (`kept`), and
+    `embeddings`, `[k, C]`, tell of all (Collaborative Distillation, Wang et al. 2020,
+    arXiv:2003.08436), so losses, layer weights and presets mean on it what they mean on VGG-19.
 
     Kernels are kept for activations of unit size: `scales` says by what each layer's were divided,
     so that one learning rate suits all.
@@ -91,14 +112,22 @@ class Student(nn.Module):
     def __init__(self, teacher: Teacher) -> None:
         super().__init__()
         self.register_buffer("mean", teacher.mean.clone())
-        self.register_buffer("kernel", teacher.kernels[0].detach().clone())
-        self.register_buffer("bias", teacher.biases[0].detach().clone())
         self.register_buffer("scales", torch.ones(len(NAMES)))
         self.factors = nn.ParameterDict()
-        width = len(self.bias)
-        for index, name in enumerate(NAMES[1:], 1):
+        self.kept = nn.ParameterDict()
+        self.embeddings = nn.ParameterDict()
+        for name, bias in zip(NAMES, teacher.biases, strict=True):
+            count = KEPT.get(name, len(bias))
+            self.kept[name] = nn.Parameter(torch.arange(count), requires_grad=False)
+            for layer in {name, relu(name)} & set(EMBEDDED) if name in KEPT else ():
+                empty = torch.zeros(count, len(bias))
+                self.embeddings[layer] = nn.Parameter(empty, requires_grad=False)
+        width = len(self.kept["conv1_1"])
+        self.register_buffer("kernel", teacher.kernels[0][:width].detach().clone())
+        self.register_buffer("bias", teacher.biases[0][:width].detach().clone())
+        for name in NAMES[1:]:
             narrow, middle = RANKS[name]
-            out = len(teacher.biases[index])
+            out = len(self.kept[name])
             self.factors[f"{name}/0"] = nn.Parameter(torch.zeros(narrow, width, 1, 1))
             self.factors[f"{name}/1"] = nn.Parameter(torch.zeros(middle, narrow, 3, 3))
             self.factors[f"{name}/2"] = nn.Parameter(torch.zeros(out, middle, 1, 1))
@@ -117,15 +146,21 @@ class Student(nn.Module):
         x = functional.conv2d(pixels - self.mean, self.kernel, self.bias, padding=1)
         return functional.relu(x) / self.scales[0]
 
-    def forward(self, pixels: Tensor, deepest: str = NAMES[-1]) -> dict[str, Tensor]:
+    def slim(self, pixels: Tensor, layers: Collection[str] = RELUS) -> Iterator[tuple[str, Tensor]]:
+        """The activations as they are, of unit size, by their convolutions' names."""
         x = self.first(pixels)
-        outputs = {"relu1_1": x * self.scales[0]}
-        for index, (name, pooled) in enumerate(walk()):
+        for index, (name, pooled) in enumerate(walk(layers)):
             if index:
                 x = functional.relu(self.convolve(name, pool(x) if pooled else x))
-                outputs[relu(name)] = x * self.scales[index]
-            if name == deepest:
-                break
+            yield name, x
+
+    def forward(self, pixels: Tensor, layers: Collection[str] = RELUS) -> dict[str, Tensor]:
+        outputs = {}
+        for index, (name, x) in enumerate(self.slim(pixels, layers)):
+            if (layer := relu(name)) in layers:
+                if layer in self.embeddings:
+                    x = functional.conv2d(x, self.embeddings[layer].T[:, :, None, None])
+                outputs[layer] = x * self.scales[index]
         return outputs
 
     def weights(self, metadata: dict[str, Any]) -> Weights:
@@ -149,4 +184,9 @@ class Student(nn.Module):
                 array(self.factors[f"{name}/bias"] * after),
             )
         mean = array(self.mean).reshape(-1).astype(np.float64)
-        return Weights(convolutions, mean, metadata)
+        embeddings = {
+            layer: array(self.embeddings[layer]).astype(np.float16)
+            for layer in EMBEDDED
+            if layer in self.embeddings
+        }
+        return Weights(convolutions, mean, metadata, embeddings)

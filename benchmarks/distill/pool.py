@@ -12,11 +12,9 @@ from typing import Any
 import numpy as np
 import pictures
 import torch
-from networks import Student
+from networks import CONTENT, STYLE, Student
 from torch import Tensor
 
-STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-CONTENT = "relu4_2"
 # Steps from a start to a finished picture.
 LIFE = 80
 # Of the content and TV terms: mostly the defaults; now and then one is left out or made light.
@@ -53,7 +51,7 @@ class Pool:
         ages = torch.tensor([member["age"] for member in members], device=x.device)
         for _ in range(steps):
             x.requires_grad_(True)
-            features = student(x, deepest="conv5_1")
+            features = student(x, (*STYLE, CONTENT))
             # The 2017 objective, each picture with its own weights.
             loss = 5 * (features[CONTENT] - stacked["content"]).square().mean((1, 2, 3))
             loss = loss * stacked["content_weight"]
@@ -93,7 +91,7 @@ class Pool:
         if random.random() < 0.4:
             start = content
         with torch.no_grad():
-            features = student(torch.stack([tensor(content), tensor(style)]), deepest="conv5_1")
+            features = student(torch.stack([tensor(content), tensor(style)]), (*STYLE, CONTENT))
         pixels = tensor(start.astype(np.float32))
         return {
             "pixels": pixels,

@@ -12,8 +12,8 @@ import numpy as np
 import pictures
 import torch
 from fit import errors, fit
-from networks import NAMES, Student, Teacher, relu
-from pool import CONTENT, STYLE, Pool, gram, grow
+from networks import CONTENT, NAMES, STYLE, Student, Teacher, relu
+from pool import Pool, gram, grow
 from torch import Tensor
 
 
@@ -102,7 +102,11 @@ class Training:
                 grown = grow(self.student, count, size, self.data, self.random)
                 self.fitted_on = torch.cat([self.fitted_on, grown])
             order = torch.as_tensor(self.random.permutation(len(self.fitted_on)))
-            fit(self.student, self.teacher, self.fitted_on[order], self.random)
+            choosing = self.round == 0
+            fit(
+                *(self.student, self.teacher, self.fitted_on[order], self.random),
+                choosing=choosing,
+            )
             self.round += 1
             yield f"round {self.round}, {len(order)} pictures: {self._report()}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -47,12 +48,15 @@ def gram_errors(network: Network, picture: Any, style: Any, noise: Any) -> dict[
     """
     layers = tuple(network(noise))
     loss = Loss(network, Objective(style_layers=equal(*layers), content_weight=0, tv_weight=0))
-    reached, wanted, first = (
-        {layer: gram(moments) for layer, moments in loss.moments(p).items()}
-        for p in (picture, style, noise)
-    )
-    ends = {layer: style_distance(reached[layer], wanted[layer]) for layer in layers}
-    starts = {layer: style_distance(first[layer], wanted[layer]) for layer in layers}
+    reached, wanted, first = (loss.moments(p) for p in (picture, style, noise))
+
+    def apart(moments: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            layer: style_distance(gram(g), gram(wanted[layer]), space=loss.space(layer, g))
+            for layer, g in moments.items()
+        }
+
+    ends, starts = apart(reached), apart(first)
     errors = {layer: _ratio(ends[layer], starts[layer]) for layer in layers}
     return {**errors, "total": _ratio(sum(ends.values()), sum(starts.values()))}
 

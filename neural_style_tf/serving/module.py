@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from neural_style_tf.losses import Loss, Network, Terms, gram, moments
+from neural_style_tf.losses import Loss, Network, Terms, embedded, gram, moments
 from neural_style_tf.objective import Objective
 from neural_style_tf.schedule import Schedule
 from neural_style_tf.serving import inputs
@@ -159,8 +159,8 @@ class Stylizer(tf.Module):
         return _losses(loss(picture, targets))
 
     def _serve_features(self, picture: tf.Tensor) -> Outputs:
-        layers = self.objective.layers
-        features = self._bound()(inputs.pictures(inputs.PICTURE, picture))
+        network, layers = self._bound(), self.objective.layers
+        features = embedded(network, network(inputs.pictures(inputs.PICTURE, picture)))
         grams = {
             f"gram_{layer}": gram(moments(features[layer]), self.objective.gram_norm)
             for layer in layers
