@@ -200,27 +200,28 @@ def footprint(
     """Bytes for each pixel that it takes to differentiate the network, as deep as `layers` need.
 
     What is kept for the way back, each activation after its rectifier or pooling, and on top 1.7
-    times the largest of them and 6 times the largest that comes of Winograd's algorithm: what came
-    of measuring (benchmarks/memory.py).
+    times the largest layer, in float32, with what is between its factors, and 6 times the largest
+    that comes of Winograd's algorithm: what came of measuring (benchmarks/memory.py).
     """
     wanted = set(layers)
     kept: list[float] = []
-    tiled = [0.0]
+    passing, tiled = [0.0], [0.0]
     stride, width = 1, 3
     for name in weights.layers:
         if not wanted:
             break
         wanted.discard(name)
         if name.startswith("conv"):
-            *_, kernel, bias = weights.convolutions[name]
-            width = bias.size
+            *kernels, bias = weights.convolutions[name]
+            width, kernel = bias.size, kernels[-1]
+            passing.append(4 * sum(each.shape[3] for each in kernels) / stride**2)
             if algorithm(kernel.shape, precision, exact=exact) == "winograd":
                 tiled.append(4 * width / stride**2)
             continue
         stride *= 2 if name.startswith("pool") else 1
         item = 2 if precision == "bfloat16" and name != "relu1_1" else 4
         kept.append(item * width / stride**2)
-    return sum(kept) + 1.7 * max(kept, default=0.0) + 6 * max(tiled)
+    return sum(kept) + 1.7 * max(passing) + 6 * max(tiled)
 
 
 def _late(weights: Weights, wanted: Collection[str]) -> set[str]:
