@@ -7,6 +7,7 @@ from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +39,8 @@ def embedded(network: Network, features: Mapping[str, tf.Tensor]) -> dict[str, t
     }
 
 
-class Space(NamedTuple):
+@dataclass(frozen=True)
+class Space:
     """Where the features of a layer are compared.
 
     A layer may have k of the C channels of the network that its own was made from, and an embedding

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -13,7 +14,9 @@ from vgg.network import VGG
 Features = dict[str, tf.Tensor]
 
 
-class Bound(NamedTuple):
+# No tuple: a `tf.Module` would hold another thing in its place, which cannot be called.
+@dataclasses.dataclass(frozen=True)
+class Bound:
     """A network with its weights as they are.
 
     Attributes:
@@ -29,7 +32,7 @@ class Bound(NamedTuple):
     @property
     def centered(self) -> Bound:
         """The same of pixels from which the mean has been subtracted."""
-        return self._replace(mean=None)
+        return dataclasses.replace(self, mean=None)
 
     def __call__(self, pixels: tf.Tensor) -> Features:
         """RGB pixels 0-255 `[1, H, W, 3]` -> `{layer: activation}`."""
