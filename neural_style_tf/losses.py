@@ -319,6 +319,14 @@ class Loss(tf.Module):
         """Where a layer is compared, of which these are features, `[…, k]`, or moments."""
         return self.spaces.get(layer) or Space(features.shape[-1])
 
+    def gram(self, layer: str, moments: tf.Tensor) -> tf.Tensor:
+        """The Gram matrix of a layer's moments `[…, k, k]`, as this loss takes it."""
+        return gram(moments, self.objective.gram_norm, self.space(layer, moments).channels)
+
+    def style_distance(self, layer: str, g: tf.Tensor, a: tf.Tensor) -> tf.Tensor:
+        """How far Gram matrices of a layer are apart for this loss, `[…, k, k]` -> `[…]`."""
+        return style_distance(g, a, self.objective.style_norm, self.space(layer, a))
+
     def features(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a content picture `[1, H, W, 3]`: `{layer: [1, h, w, C]}`."""
         layers = self.objective.shares("content")
@@ -383,14 +391,12 @@ class Loss(tf.Module):
             weights: of the terms. They are part of the graph's input, not of the graph, so that it
                 is the same one, to the last bit, where they are given later.
         """
-        objective = self.objective
         mean: dict[str, tf.Tensor] = {}
         spread: dict[str, tf.Tensor] = {}
-        for layer in objective.shares("style"):
-            space = self.space(layer, moments[layer])
-            grams = gram(moments[layer], objective.gram_norm, space.channels)  # [S, C, C]
+        for layer in self.objective.shares("style"):
+            grams = self.gram(layer, moments[layer])  # [S, C, C]
             mean[layer] = tf.reduce_sum(blend[:, None, None] * grams, 0)
-            distances = style_distance(grams, mean[layer], objective.style_norm, space)  # [S]
+            distances = self.style_distance(layer, grams, mean[layer])  # [S]
             spread[layer] = tf.reduce_sum(blend * distances)
         return Targets(dict(content), mean, spread, weights)
 

@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from neural_style_tf import files
 from neural_style_tf.losses import Loss, embedded
 from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.pixels import as_pixels
 from neural_style_tf.tiles import Reach, TiledLoss
-from tests import tiny
+from neural_style_tf.transform.model import TransformNet
+from neural_style_tf.transform.photos import Photos
+from neural_style_tf.transform.train import Trainer
+from neural_style_tf.transform.training import Training
+from tests import nets, tiny
 from tests.refusals import convolutions, refusal
 from vgg.network import build, reach
 from vgg.portable import Portable
@@ -78,7 +83,29 @@ def test_the_loss_is_that_of_all_channels(slim: Weights, name: str, tiled: bool)
     assert float(without.style) != pytest.approx(float(expected.style), rel=1e-2)
 
 
+def test_training_minimizes_that_loss(slim: Weights, tmp_path: Path) -> None:
+    for index in range(3):
+        files.write(str(tmp_path / f"{index}.png"), tiny.picture(80, 96, index))
+    photos = Photos(files.pictures_in(tmp_path), files.read_shrunk, 64, 0)
+    network = build(slim, layers=Objective().layers)
+    curves = []
+    for each in (network, widened(network)):
+        loss = Loss(each, Objective())
+        styles = [loss.moments(as_pixels(tiny.picture(48, 48, seed))) for seed in (8, 9)]
+        training = Training(steps=2, batch_size=2, size=64)
+        trainer = Trainer(TransformNet(nets.ARCHITECTURE, ("a", "b")), loss, styles, training)
+        curves.append([record.terms.style for record in trainer.records(photos, heartbeat=0)])
+        curves.append(trainer.loudness.numpy())
+    np.testing.assert_allclose(curves[0], curves[2], rtol=1e-3)
+    np.testing.assert_allclose(curves[1], curves[3], rtol=1e-4)
+
+
 def test_a_model_knows_those_of_its_layers(slim: Weights) -> None:
+    kept = slim.embeddings
+    assert slim.embedding("conv1_1") is kept["conv1_1"]
+    only = dataclasses.replace(slim, embeddings={"relu1_1": kept["relu1_1"]})
+    assert only.embedding("conv1_1") is only.embedding("relu1_1") is kept["relu1_1"]
+    assert only.embedding("conv1_2") is only.embedding("pool1") is None
     model = build(slim, layers=["relu1_1", "pool2", "relu5_1"])
     assert list(model.embeddings) == list(model.centered.embeddings) == ["relu1_1", "pool2"]
     bound = Portable(model).bound(["relu1_1", "relu5_1"])

@@ -47,7 +47,7 @@ class Weights:
         metadata: what the file says of itself (our `.npz` only).
         embeddings: `{"conv1_1": [k, C], "relu1_1": [k, C], …}` of layers that have k of the C
             channels of the network that this one was made from: the activation times this is,
-            nearly, that network's. Poolings have that of the rectifier before them.
+            nearly, that network's.
     """
 
     convolutions: Mapping[str, tuple[np.ndarray, ...]]
@@ -72,10 +72,12 @@ class Weights:
         return tuple(names)
 
     def embedding(self, layer: str) -> np.ndarray | None:
-        """That of an activation, a pooling too, where it has one."""
-        if layer.startswith("pool"):
-            layer = self.layers[self.layers.index(layer) - 1]
-        return self.embeddings.get(layer)
+        """That of an activation; without one of its own that of the rectifier beside it, if any.
+
+        For a pooling and for what is before a rectifier that is the nearest that is known.
+        """
+        place = self.layers.index(layer) + {"conv": 1, "relu": 0, "pool": -1}[layer[:4]]
+        return self.embeddings.get(layer, self.embeddings.get(self.layers[place]))
 
     @property
     def name(self) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from neural_style_tf.losses import Loss, Network, gram, style_distance
+from neural_style_tf.losses import Loss, Network
 from neural_style_tf.objective import Objective, equal
 
 
@@ -52,8 +52,10 @@ def gram_errors(network: Network, picture: Any, style: Any, noise: Any) -> dict[
 
     def apart(moments: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            layer: style_distance(gram(g), gram(wanted[layer]), space=loss.space(layer, g))
-            for layer, g in moments.items()
+            layer: loss.style_distance(
+                layer, loss.gram(layer, each), loss.gram(layer, wanted[layer])
+            )
+            for layer, each in moments.items()
         }
 
     ends, starts = apart(reached), apart(first)

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from neural_style_tf.errors import DivergedError
-from neural_style_tf.losses import Loss, Targets, Terms, gram, style_distance
+from neural_style_tf.losses import Loss, Targets, Terms
 from neural_style_tf.transform.model import TransformNet, keras
 from neural_style_tf.transform.photos import Photos
 from neural_style_tf.transform.training import Training
@@ -70,27 +70,17 @@ class Trainer:
         layers = objective.shares("style")
         # {layer: [S, C, C]}
         self.grams = {
-            layer: tf.stack(
-                [gram(tf.convert_to_tensor(style[layer]), objective.gram_norm) for style in styles]
-            )
+            layer: loss.gram(layer, tf.stack([style[layer] for style in styles]))
             for layer in layers
         }
         # One style is not to outshout the others: each one's losses are divided by what its style
         # loss is for a picture of no features at all, [S].
-        norm = objective.style_norm
-        self.loudness = tf.stack(
-            [
-                sum(
-                    share * style_distance(tf.zeros_like(g[index]), g[index], norm)
-                    for layer, share in layers.items()
-                    for g in [self.grams[layer]]
-                )
-                * objective.style_weight
-                if layers
-                else tf.ones(())
-                for index in range(len(styles))
-            ]
-        )
+        apart = [
+            share * loss.style_distance(layer, tf.zeros_like(self.grams[layer]), self.grams[layer])
+            for layer, share in layers.items()
+        ]
+        ones = tf.ones(len(styles))
+        self.loudness = objective.style_weight * tf.add_n(apart) if apart else ones
         with self.strategy.scope():
             schedule = keras.optimizers.schedules.CosineDecay(
                 training.learning_rate, training.steps
