@@ -11,11 +11,13 @@ import tensorflow as tf
 from neural_style_tf import optimizers
 from neural_style_tf.descent import Candidate, Descent, Step
 from neural_style_tf.errors import OptionError
-from neural_style_tf.losses import Loss, Network, Targets, centered, host_moments
+from neural_style_tf.losses import Loss, Targets
+from neural_style_tf.networks import Network, centered
 from neural_style_tf.objective import Objective
 from neural_style_tf.pixels import as_pixels, enlarge, refine, resize, start
 from neural_style_tf.schedule import Schedule
 from neural_style_tf.styles import Measure, Moments, Painting, Style
+from neural_style_tf.sums import host_moments
 from neural_style_tf.tiles import TiledLoss, Tiles, make_loss
 from neural_style_tf.traced import Traced
 
@@ -40,7 +42,7 @@ def stylize(
 
     Args:
         network: `[1, H, W, 3]` float32 RGB 0-255 -> `{layer: activation}` (see `vgg.load`; of
-            another one see `losses.centered`).
+            another one see `networks.centered`).
         content: a picture `[H, W, 3]`, 0-255; the result has its size.
         styles: one or more pictures, any size; each is resized to the content's width times its
             scale. A `Style` will do too, such as a `KeptStyle`.

@@ -1,64 +1,28 @@
-"""The losses of neural style transfer (Gatys et al. 2015), as functions; `Loss` ties them together.
+"""The loss of neural style transfer (Gatys et al. 2015): `Loss` ties sums and distances together.
 
-Everything here is float32 on the device and differentiable; nothing knows where the features come
-from.
+Everything is float32 on the device and differentiable; nothing knows where the features come from.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
 
+from neural_style_tf.distances import (
+    content_distance,
+    gram,
+    gram_size,
+    squared_distance,
+    squared_error,
+    style_distance,
+    style_size,
+)
 from neural_style_tf.errors import OptionError
+from neural_style_tf.networks import Network, Space
 from neural_style_tf.objective import Objective
-
-Network = Callable[[tf.Tensor], Mapping[str, tf.Tensor]]
-
-
-def centered(network: Network) -> tuple[Network, tf.Tensor]:
-    """The network as it takes pixels less its mean, and that mean, `[3]`.
-
-    The 2017 program changes pixels so: numbers about 0 are rounded less. A network that knows of no
-    mean (attributes `centered` and `mean`, as `vgg.load` has) is taken as it is, with a mean of 0.
-    """
-    mean = getattr(network, "mean", None)
-    return (network, tf.zeros(3)) if mean is None else (network.centered, mean)  # type: ignore
-
-
-def embedded(network: Network, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The network's features in all channels of the one that it was made from; see `Space`."""
-    embeddings = getattr(network, "embeddings", {})
-    return {
-        layer: tf.tensordot(each, embeddings[layer], 1) if layer in embeddings else each
-        for layer, each in features.items()
-    }
-
-
-@dataclass(frozen=True)
-class Space:
-    """Where the features of a layer are compared.
-
-    A layer may have k of the C channels of the network that its own was made from, and an embedding
-    E, `[k, C]`: features F stand for FE. They are compared as those would be, and cost what they
-    are: |(F−P)E|² is the sum of (F−P)M∘(F−P), and with Gram matrices |Eᵀ(G−A)E|² that of
-    M(G−A)M∘(G−A).
-
-    Attributes:
-        channels: C.
-        metric: M = EEᵀ, `[k, k]`; None where the layer has all channels.
-    """
-
-    channels: int
-    metric: tf.Tensor | None = None
-
-    def of_grams(self, difference: tf.Tensor) -> tf.Tensor:
-        """M(G−A)M of a difference `[…, k, k]` of Gram matrices."""
-        return difference if self.metric is None else self.metric @ difference @ self.metric
+from neural_style_tf.sums import Sums, Variation, positions, product, variation
 
 
 class Terms(NamedTuple):
@@ -89,211 +53,6 @@ class Targets(NamedTuple):
     grams: dict[str, tf.Tensor]
     spread: dict[str, tf.Tensor]
     weights: tuple[tf.Tensor, ...] = ()
-
-
-class Variation(NamedTuple):
-    """Of the differences of neighbouring pixels, vertical and horizontal.
-
-    Attributes:
-        squares: the sums of their squares, `[2]`.
-        pairs: how many there were of each, `[2]`, float32.
-    """
-
-    squares: tf.Tensor
-    pairs: tf.Tensor
-
-
-class Sums(NamedTuple):
-    """What a loss needs of a picture: sums over positions, so those of its parts add up.
-
-    Attributes:
-        content: `{layer: Σ(F−P)²}`, scalars.
-        products: `{layer: FᵀF}`, `[C, C]`.
-        positions: `{layer: h·w}`, how many positions went into these: scalars, float32.
-        variation: of pixels.
-    """
-
-    content: dict[str, tf.Tensor]
-    products: dict[str, tf.Tensor]
-    positions: dict[str, tf.Tensor]
-    variation: Variation
-
-    @property
-    def moments(self) -> dict[str, tf.Tensor]:
-        """`{layer: FᵀF/(h·w)}`, `[C, C]`, symmetric to the last bit."""
-        return {
-            layer: symmetric(total / self.positions[layer])
-            for layer, total in self.products.items()
-        }
-
-
-@tf.custom_gradient
-def product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """FᵀF of `[1, h, w, C]` features, summed over positions: `[C, C]`.
-
-    Its gradient F(U + Uᵀ) is one matrix product; the library's own would be two.
-    """
-    flat = tf.reshape(features, (-1, features.shape[-1]))  # [h·w, C]
-
-    def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(tf.matmul(flat, upstream + tf.transpose(upstream)), tf.shape(features))
-
-    return tf.matmul(flat, flat, transpose_a=True), gradient
-
-
-def symmetric(matrix: tf.Tensor) -> tf.Tensor:
-    """The upper triangle of `[C, C]`, mirrored.
-
-    The library's FᵀF may differ from its own transpose in the last bit. Of a style one triangle is
-    kept; what was kept and what has just been measured are to give the same picture.
-    """
-    upper = tf.linalg.band_part(tf.ones_like(matrix), 0, -1) > 0
-    return tf.where(upper, matrix, tf.transpose(matrix))
-
-
-def moments(features: tf.Tensor) -> tf.Tensor:
-    """FᵀF/(h·w) of `[1, h, w, C]` features: `[C, C]`."""
-    return product(features) / positions(features)
-
-
-def host_moments(features: tf.Tensor) -> npt.NDArray[np.float32]:
-    """The same by NumPy, whose sums, in another order, round otherwise: as in the 2017 program."""
-    flat = np.reshape(features, (-1, features.shape[-1]))
-    return np.matmul(flat.T, flat) / np.float32(len(flat))
-
-
-def positions(features: tf.Tensor) -> tf.Tensor:
-    """h·w of `[1, h, w, C]` features, float32."""
-    return tf.cast(tf.reduce_prod(tf.shape(features)[1:3]), tf.float32)
-
-
-def gram(moments: tf.Tensor, norm: str = "hwc", channels: int | None = None) -> tf.Tensor:
-    """The Gram matrix of second moments FᵀF/(h·w), `[…, C, C]`.
-
-    Norms, by which FᵀF is divided in all: "hwc" h·w·C, "hw" h·w, "2hwc" 2·h·w·C.
-
-    Args:
-        moments, norm: of these.
-        channels: C, where the layer has not all of them; see `Space`.
-    """
-    # A graph multiplies by what it was to be divided by: written so, all round alike.
-    return moments * (1 / gram_size(1, channels or moments.shape[-1], norm))
-
-
-def gram_size(positions: Any, channels: int, norm: str) -> Any:
-    """What FᵀF of h·w positions is divided by; see `gram`."""
-    return positions * {"hwc": channels, "hw": 1, "2hwc": 2 * channels}[norm]
-
-
-def squared_distance(f: tf.Tensor, p: tf.Tensor, space: Space) -> tf.Tensor:
-    """Σ(F−P)² of features `[1, h, w, C]`, compared in that space: a scalar."""
-    if space.metric is None:
-        return tf.reduce_sum(tf.math.squared_difference(f, p))
-    difference = tf.reshape(f - p, (-1, p.shape[-1]))
-    return tf.reduce_sum(tf.matmul(difference, space.metric) * difference)
-
-
-def content_distance(squares: tf.Tensor, size: tf.Tensor, norm: str = "mean") -> tf.Tensor:
-    """How far features are from the content picture's, of Σ(F−P)² over `size` numbers: a scalar.
-
-    Norms: "mean" of (F−P)², "half-sum" ½Σ(F−P)² (Gatys et al. 2015, eq. 1), "half-norm" ½√Σ(F−P)².
-    """
-    if norm == "mean":
-        return squares / size
-    if norm == "half-sum":
-        return squares / 2
-    # At the content picture itself the square root has no gradient; this floor gives it 0.
-    return tf.sqrt(tf.maximum(squares, 1e-12)) / 2
-
-
-def style_distance(
-    g: tf.Tensor, a: tf.Tensor, norm: str = "mean", space: Space | None = None
-) -> tf.Tensor:
-    """How far Gram matrices `[…, C, C]` are apart: `[…]`.
-
-    Norms: "mean" Σ(G−A)²/C², "quarter-mean" a quarter of it (Gatys et al. 2015, eq. 4, on Grams
-    divided by h·w), "sum" Σ(G−A)² (Johnson et al. 2016, eq. 4).
-
-    Args:
-        g, a, norm: of these.
-        space: where they are compared; as they are by default.
-    """
-    space, difference = space or Space(a.shape[-1]), g - a
-    squared = difference * space.of_grams(difference)
-    return tf.reduce_sum(squared, (-2, -1)) / style_size(space.channels, norm)
-
-
-def style_size(channels: int, norm: str) -> int:
-    """What the squared differences of Gram matrices `[C, C]` are divided by; see `style_distance`.
-
-    Their mean is a quarter of what it would be, where a norm has the factor 1/4.
-    """
-    return {"mean": 1, "quarter-mean": 4, "sum": 0}[norm] * channels**2 or 1
-
-
-def _squared_error(
-    product: tf.Tensor, scale: tf.Tensor, target: tf.Tensor, share: tf.Tensor, space: Space
-) -> tf.Tensor:
-    """share·Σ(scale·FᵀF − A)²: a scalar.
-
-    The numbers of its gradient are multiplied with each other before the matrix is, so that it is
-    rounded once, as TensorFlow does with the constants of the 2017 program.
-    """
-
-    @tf.custom_gradient
-    def error(product: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-        difference = product * scale - target
-        compared = space.of_grams(difference)
-
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return compared * (2 * share * upstream * scale)
-
-        return share * tf.reduce_sum(difference * compared), gradient
-
-    return error(product)
-
-
-def variation(
-    pixels: tf.Tensor, size: tuple[tf.Tensor, tf.Tensor] | None = None
-) -> tuple[tf.Tensor, Variation]:
-    """Squared differences of neighbours, the first of each pair in the upper left height×width.
-
-    Args:
-        pixels: `[1, H, W, 3]`, a row and a column more than `size` at most.
-        size: height and width; by default those of the pixels.
-
-    Returns:
-        The pixels, and of their variation what `Sums` holds. Where the network is given these
-        pixels, its gradient is the first that the differences' are added to, one after the other:
-        in this order the 2017 program adds up.
-    """
-    height, width = size or tf.unstack(tf.shape(pixels)[1:3])
-
-    @tf.custom_gradient
-    def varied(p: tf.Tensor) -> tuple[Any, Callable[..., tf.Tensor]]:
-        vertical = p[:, 1:, :width] - p[:, :-1, :width]
-        horizontal = p[:, :height, 1:] - p[:, :height, :-1]
-        right, below = tf.shape(p)[2] - width, tf.shape(p)[1] - height
-
-        # Written out: the library's own gradient, of slices, takes as long as a convolution.
-        def gradient(upstream: tf.Tensor, of_sums: tf.Tensor) -> tf.Tensor:
-            down, across = vertical * (2 * of_sums[0]), horizontal * (2 * of_sums[1])
-            for change, rows, columns in (
-                (down, (1, 0), (0, right)),
-                (-down, (0, 1), (0, right)),
-                (across, (0, below), (1, 0)),
-                (-across, (0, below), (0, 1)),
-            ):
-                upstream += tf.pad(change, ((0, 0), rows, columns, (0, 0)))
-            return upstream
-
-        sums = [tf.reduce_sum(tf.square(each)) for each in (vertical, horizontal)]
-        return (tf.identity(p), tf.stack(sums)), gradient
-
-    shape = tf.shape(pixels)
-    pairs = tf.stack([(shape[1] - 1) * width, (shape[2] - 1) * height]) * shape[3]
-    same, sums = varied(pixels)
-    return same, Variation(sums, tf.cast(pairs, tf.float32))
 
 
 class Loss(tf.Module):
@@ -441,7 +200,7 @@ class Loss(tf.Module):
             space = self.space(layer, product)
             scale = 1 / gram_size(sums.positions[layer], space.channels, objective.gram_norm)
             part = tf.constant(share / style_size(space.channels, objective.style_norm))
-            error = _squared_error(product, scale, target, part, space)
+            error = squared_error(product, scale, target, part, space)
             style += error + share * targets.spread[layer]
         content_weight, style_weight, tv_weight = targets.weights or objective.weights
         content *= content_weight

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from neural_style_tf.losses import Loss, Network, Sums, Targets, Terms, Variation
+from neural_style_tf.losses import Loss, Targets, Terms
+from neural_style_tf.networks import Network
 from neural_style_tf.objective import Objective
+from neural_style_tf.sums import Sums, Variation
 from neural_style_tf.traced import Traced
 
 

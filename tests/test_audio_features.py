@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from neural_style_tf.audio.features import RandomFeatures, random_filters, variance
 from neural_style_tf.audio.recipe import FILTERS, LAYER, RECIPE
-from neural_style_tf.losses import Loss, content_distance, gram, style_distance
+from neural_style_tf.distances import content_distance, gram, style_distance
+from neural_style_tf.losses import Loss
 from tests import sounds
 
 BINS, COUNT = 5, 7

@@ -13,7 +13,7 @@ import vgg
 from neural_style_tf import Objective
 from neural_style_tf.__main__ import parse
 from neural_style_tf.commands.job import resolve
-from neural_style_tf.losses import embedded
+from neural_style_tf.networks import embedded
 from vgg import fetch
 from vgg.weights import Weights, read
 

@@ -70,7 +70,7 @@ def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
     from networks import NAMES, Teacher
     from train import Settings, Training
 
-    from neural_style_tf.losses import embedded
+    from neural_style_tf.networks import embedded
     from vgg.network import build
     from vgg.weights import Weights, read, write_npz
 

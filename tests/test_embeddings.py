@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 
 from neural_style_tf import files
-from neural_style_tf.losses import Loss, embedded
+from neural_style_tf.losses import Loss
+from neural_style_tf.networks import embedded
 from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.pixels import as_pixels
 from neural_style_tf.tiles import Reach, TiledLoss

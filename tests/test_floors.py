@@ -18,8 +18,11 @@ HOUSE = ROOT / "neural_style_tf"
 # From the ground up; a module may import those of lower floors. `files` stands beside the
 # numerics: they may not import it.
 FLOORS = (
-    ("errors", "traced", "staging", "chatter", "encoded", "audio.channels", "audio.loudness"),
-    ("decoding",),
+    (
+        *("errors", "traced", "staging", "chatter", "encoded", "audio.channels", "audio.loudness"),
+        *("networks", "sums"),
+    ),
+    ("decoding", "distances"),
     ("settings",),
     ("objective", "schedule", "transform.architecture", "transform.training"),
     ("pixels", "files", "memory", "figures.plan", "figures.texts", "figures.sheet"),
@@ -75,6 +78,9 @@ NUMERICS = (
     "figures/measures",
     "pixels",
     "styles",
+    "networks",
+    "sums",
+    "distances",
     "losses",
     "tiles",
     "adam",

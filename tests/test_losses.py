@@ -9,10 +9,12 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
+from neural_style_tf.distances import gram
 from neural_style_tf.errors import OptionError
-from neural_style_tf.losses import Loss, Sums, Variation, gram, product
+from neural_style_tf.losses import Loss
 from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.pixels import as_pixels
+from neural_style_tf.sums import Sums, Variation, product
 from tests import reference, tiny
 
 Picture = npt.NDArray[np.uint8]

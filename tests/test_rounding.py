@@ -18,8 +18,10 @@ import pytest
 import tensorflow as tf
 
 from neural_style_tf import Objective, Schedule, stylize
-from neural_style_tf.losses import Loss, centered, host_moments
+from neural_style_tf.losses import Loss
+from neural_style_tf.networks import centered
 from neural_style_tf.pixels import as_pixels
+from neural_style_tf.sums import host_moments
 from neural_style_tf.traced import Traced
 from tests import tiny
 

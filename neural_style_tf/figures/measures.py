@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from neural_style_tf.losses import Loss, Network
+from neural_style_tf.losses import Loss
+from neural_style_tf.networks import Network
 from neural_style_tf.objective import Objective, equal
 
 

@@ -10,13 +10,16 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
-from neural_style_tf.losses import Loss, Network, Terms, embedded, gram, moments
+from neural_style_tf.distances import gram
+from neural_style_tf.losses import Loss, Terms
+from neural_style_tf.networks import Network, embedded
 from neural_style_tf.objective import Objective
 from neural_style_tf.schedule import Schedule
 from neural_style_tf.serving import inputs
 from neural_style_tf.serving.inputs import Input
 from neural_style_tf.serving.signatures import SETTINGS, Signature, defaults, signatures
 from neural_style_tf.serving.stylizer import Result, Styles, stylize, targets_of
+from neural_style_tf.sums import moments
 from neural_style_tf.traced import Traced
 
 Outputs = dict[str, tf.Tensor]

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from neural_style_tf import optimizers
 from neural_style_tf.descent import Descent
-from neural_style_tf.losses import Loss, Network, Targets, Terms, centered
+from neural_style_tf.losses import Loss, Targets, Terms
+from neural_style_tf.networks import Network, centered
 from neural_style_tf.objective import Objective
 from neural_style_tf.pixels import detailed, start
 from neural_style_tf.schedule import COARSEST, Schedule
