@@ -1,0 +1,178 @@
+"""How a network is computed: by which algorithm, with what copies, in how much memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests import tiny
+from vgg.weights import Weights
+
+WEIGHTS = Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL))
+
+
+def computed_by(monkeypatch: pytest.MonkeyPatch, **least: int) -> None:
+    """Choose an algorithm for 3×3 kernels of so many channels or more; the plain one below."""
+
+    from vgg import network
+
+    def chosen(shape: tuple[int, ...], *_: Any, **__: Any) -> str:
+        return next((k for k, n in least.items() if shape[0] == 3 and shape[2] >= n), "plain")
+
+    monkeypatch.setattr(network, "algorithm", chosen)
+
+
+def differentiated(model: Any, pixels: Any) -> list[Any]:
+    """The activations, and the gradient of their squares."""
+    import tensorflow as tf
+
+    with tf.GradientTape() as tape:
+        tape.watch(pixels)
+        outputs = model(pixels)
+        total = tf.add_n([tf.reduce_sum(each**2) for each in outputs.values()])
+    return [*outputs.values(), tape.gradient(total, pixels)]
+
+
+@pytest.mark.parametrize("kind", ["turned", "winograd"])
+@pytest.mark.parametrize("size", [(9, 7), (1, 1)])
+def test_all_algorithms_compute_the_same_convolutions_and_gradients(
+    monkeypatch: pytest.MonkeyPatch, kind: str, size: tuple[int, int]
+) -> None:
+    import tensorflow as tf
+
+    from vgg import network
+
+    pixels = tf.constant(tiny.picture(*size, 1)[None].astype(np.float32))
+    counts, results = [], []
+    for least in (1, 8, 10**6):
+        computed_by(monkeypatch, **{kind: least})
+        model = network.build(WEIGHTS, layers=["conv2_2", "relu5_1"], pooling="avg")
+        counts.append(sum(hasattr(layer, "derived") for layer in model.layers))
+        results.append(differentiated(model, pixels))
+    assert counts[0] > counts[1] > counts[2] == 0
+    for result in results[:2]:
+        for ours, plain in zip(result, results[2], strict=True):
+            assert ours.shape == plain.shape
+            np.testing.assert_allclose(ours, plain, 1e-4, 1e-5 * np.abs(plain).max())
+
+
+WIDE, MANY = (3, 3, 256, 128), (3, 3, 128, 256)
+
+
+@pytest.mark.parametrize(
+    ("flags", "onednn", "shape", "options", "expected"),
+    [
+        ("avx2 avx512f", True, WIDE, {}, "turned"),
+        ("avx2 avx512f", True, WIDE, {"precision": "bfloat16"}, "turned"),
+        ("avx2 avx512f", True, MANY, {}, "plain"),
+        ("avx2", True, MANY, {}, "winograd"),
+        ("avx2", True, MANY, {"exact": True}, "turned"),
+        ("avx2", True, MANY, {"precision": "bfloat16"}, "plain"),
+        ("avx2", True, (3, 3, 512, 512), {}, "winograd"),
+        ("avx2", True, (3, 3, 128, 128), {}, "turned"),
+        ("avx2", True, (3, 3, 64, 256), {}, "turned"),
+        ("avx2", True, (5, 5, 512, 512), {}, "turned"),
+        ("avx2", True, (1, 1, 512, 512), {}, "plain"),
+        ("avx2", False, MANY, {}, "plain"),
+        ("asimd", True, WIDE, {}, "plain"),
+        ("", True, WIDE, {}, "turned"),
+        ("", True, MANY, {}, "plain"),
+        ("avx2 avx512f", False, WIDE, {}, "plain"),
+    ],
+)
+def test_the_algorithm_is_the_one_that_is_fastest(
+    monkeypatch: pytest.MonkeyPatch,
+    flags: str,
+    onednn: bool,
+    shape: tuple[int, ...],
+    options: dict[str, Any],
+    expected: str,
+) -> None:
+    from vgg import convolution
+
+    monkeypatch.setattr(convolution, "_on_onednn", lambda: onednn)
+    monkeypatch.setattr(convolution, "features", lambda: frozenset(flags.split()))
+    assert convolution.algorithm(shape, **options) == expected
+
+
+def test_an_exact_network_is_built_without_winograds_algorithm(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from vgg import network
+
+    asked = []
+
+    def chosen(shape: tuple[int, ...], precision: str, *, exact: bool) -> str:
+        asked.append(exact)
+        return "plain"
+
+    monkeypatch.setattr(network, "algorithm", chosen)
+    for exact in (False, True):
+        network.build(WEIGHTS, exact=exact)
+        network.held(WEIGHTS, exact=exact)
+        assert set(asked) == {exact}
+        asked.clear()
+
+
+@pytest.mark.parametrize("least", [{}, {"turned": 1}, {"turned": 8}, {"winograd": 6}])
+def test_what_is_held_are_the_kernels_as_they_are_computed_with(
+    monkeypatch: pytest.MonkeyPatch, least: dict[str, int]
+) -> None:
+    from vgg import network
+
+    computed_by(monkeypatch, **least)
+    model = network.build(WEIGHTS)
+    assert network.held(WEIGHTS) == sum(each.numpy().nbytes for each in model.weights)
+
+
+@pytest.mark.parametrize("size", [(9, 7), (32, 48)])
+def test_rectified_after_the_pooling_all_is_the_same_to_the_last_bit(size: tuple[int, int]) -> None:
+    import tensorflow as tf
+
+    from vgg.convolution import Rectifier
+    from vgg.network import build
+
+    asked = ["pool1", "relu2_1", "conv4_2"]
+    pixels = tf.constant(tiny.picture(*size, 1)[None].astype(np.float32))
+    late, plain = build(WEIGHTS, layers=asked), build(WEIGHTS)
+    assert sum(isinstance(layer, Rectifier) for layer in late.layers) == 3
+    assert not any(isinstance(layer, Rectifier) for layer in plain.layers)
+    averaged = build(WEIGHTS, layers=asked, pooling="avg")
+    assert not any(isinstance(layer, Rectifier) for layer in averaged.layers)
+    results = []
+    for model in (late, plain):
+        results.append(differentiated(lambda p, m=model: {k: m(p)[k] for k in asked}, pixels))
+    for ours, usual in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, usual)
+
+
+def test_the_footprint_is_what_is_kept_for_the_way_back() -> None:
+    from vgg.network import footprint
+
+    # relu1_1, of 4 channels, and on top its gradient, with what it takes to make it.
+    assert footprint(WEIGHTS, ["relu1_1"]) == 4 * 4 * (1 + 1.7)
+    deep = [footprint(WEIGHTS, [layer]) for layer in ("relu1_1", "relu2_1", "relu4_2")]
+    assert deep == sorted(deep)
+    assert footprint(WEIGHTS, ["relu5_1"], "bfloat16") < 0.8 * footprint(WEIGHTS, ["relu5_1"])
+
+
+def test_the_footprint_has_the_largest_of_winograds_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgg.network import footprint
+
+    shallow, deep = (footprint(WEIGHTS, [layer]) for layer in ("relu2_1", "relu5_1"))
+    # From 8 channels in on, that is from block 3 on: 8 channels out at a sixteenth of the pixels.
+    computed_by(monkeypatch, winograd=8)
+    assert footprint(WEIGHTS, ["relu2_1"]) == shallow
+    assert footprint(WEIGHTS, ["relu5_1"]) == pytest.approx(deep + 6 * 4 * 8 / 16)
+
+
+def test_the_footprint_has_what_is_between_factors() -> None:
+    from vgg.network import footprint
+
+    ranks = (3, 9)  # and 4 channels in and out of conv1_2
+    factored = Weights(tiny.factored(ranks), np.array(tiny.MEAN_PIXEL))
+    kept = 4 * (4 + 4)
+    assert footprint(WEIGHTS, ["relu1_2"]) == pytest.approx(kept + 1.7 * 4 * 4)
+    assert footprint(factored, ["relu1_2"]) == pytest.approx(kept + 1.7 * 4 * (sum(ranks) + 4))
