@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from neural_style_tf import files, memory
@@ -61,6 +62,25 @@ def test_no_draft(
 ) -> None:
     monkeypatch.setattr(runs.Run, "steps", lambda run, stops: iter(()))  # it has been said by then
     assert run(*PICTURES, *FAST, "--network", teacher, *words) == 0
+    assert SAID not in caplog.messages
+
+
+@pytest.mark.parametrize("first", ["half of the kernels", "factored"])
+def test_a_network_that_begins_otherwise_is_not_drafted(
+    teacher: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    monkeypatch.setattr(runs.Run, "steps", lambda run, stops: iter(()))
+    weights = read(Path(teacher))
+    convolutions: dict[str, Any] = {**weights.convolutions}
+    kernel, bias = convolutions["conv1_1"]
+    if first == "factored":
+        convolutions["conv1_1"] = kernel, np.eye(64, dtype=np.float32)[None, None], bias
+    else:
+        convolutions["conv1_1"] = kernel[..., :48], bias[:48]
+        after, bias = convolutions["conv1_2"]
+        convolutions["conv1_2"] = after[..., :48, :], bias
+    write_npz(Path("other.npz"), Weights(convolutions, weights.mean))
+    assert run(*PICTURES, *FAST, "--network", "other.npz") == 0
     assert SAID not in caplog.messages
 
 

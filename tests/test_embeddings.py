@@ -15,12 +15,14 @@ from neural_style_tf.losses import Loss
 from neural_style_tf.networks import embedded
 from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.pixels import as_pixels
+from neural_style_tf.schedule import Schedule
+from neural_style_tf.serving.module import Stylizer
 from neural_style_tf.tiles import Reach, TiledLoss
 from neural_style_tf.transform.model import TransformNet
 from neural_style_tf.transform.photos import Photos
 from neural_style_tf.transform.train import Trainer
 from neural_style_tf.transform.training import Training
-from tests import nets, tiny
+from tests import nets, reference, tiny
 from tests.refusals import convolutions, refusal
 from vgg.network import build, reach
 from vgg.portable import Portable
@@ -99,6 +101,17 @@ def test_training_minimizes_that_loss(slim: Weights, tmp_path: Path) -> None:
         curves.append(trainer.loudness.numpy())
     np.testing.assert_allclose(curves[0], curves[2], rtol=1e-3)
     np.testing.assert_allclose(curves[1], curves[3], rtol=1e-4)
+
+
+def test_what_is_served_has_all_channels(slim: Weights) -> None:
+    objective = Objective()
+    model = build(slim, layers=objective.layers)
+    pixels = as_pixels(tiny.picture(40, 48, 1))
+    served = Stylizer(Portable(model), objective, Schedule()).features(pixels)
+    for layer, f in widened(model)(pixels).items():
+        np.testing.assert_allclose(served[layer], f, rtol=1e-3, atol=1e-2)
+        gram = reference.gram(np.asarray(f, np.float64)[0])
+        np.testing.assert_allclose(served[f"gram_{layer}"], gram, rtol=1e-3, atol=1e-3)
 
 
 def test_a_model_knows_those_of_its_layers(slim: Weights) -> None:

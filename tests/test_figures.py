@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tensorflow as tf
 from PIL import ImageFont
 
 from neural_style_tf.figures import plan, sheet
@@ -211,6 +212,23 @@ def test_errors_of_reconstructions(
         assert errors[layer] == pytest.approx(losses[layer][0] / losses[layer][1], rel=1e-3)
     ends, starts = (sum(each) for each in zip(*losses.values(), strict=True))
     assert errors["total"] == pytest.approx(ends / starts, rel=1e-3)
+
+
+def test_errors_are_those_of_all_channels() -> None:
+    class Slim:
+        """Two of three channels, the third of which is the sum of the others."""
+
+        def __init__(self) -> None:
+            self.embeddings = {"relu1_1": tf.constant([[1.0, 0, 1], [0, 1, 1]])}
+
+        def __call__(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"relu1_1": pixels[..., :2]}
+
+    pictures = np.random.default_rng(4).uniform(0, 255, (3, 1, 8, 8, 3)).astype(np.float32)
+    pictures[..., 2] = pictures[..., 0] + pictures[..., 1]
+    for measure in (feature_errors, gram_errors):
+        whole = measure(lambda pixels: {"relu1_1": pixels}, *pictures)
+        assert measure(Slim(), *pictures) == pytest.approx(whole, rel=1e-5)
 
 
 class Page(HTMLParser):

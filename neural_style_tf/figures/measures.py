@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from neural_style_tf.losses import Loss
-from neural_style_tf.networks import Network
+from neural_style_tf.networks import Network, embedded
 from neural_style_tf.objective import Objective, equal
 
 
@@ -28,7 +28,7 @@ def feature_errors(network: Network, picture: Any, content: Any, noise: Any) -> 
         content: what was reconstructed.
         noise: what that began with.
     """
-    reached, wanted, first = (network(p) for p in (picture, content, noise))
+    reached, wanted, first = (embedded(network, network(p)) for p in (picture, content, noise))
     return {
         layer: _ratio(
             tf.reduce_sum(tf.math.squared_difference(reached[layer], wanted[layer])),
