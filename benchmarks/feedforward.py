@@ -122,7 +122,9 @@ def quality(options: argparse.Namespace) -> None:
             for loop in loops:
                 first = start_picture(tf.constant(pixels), 1.0, 0)
                 # The lowest loss after 0, 1, … evaluations from noise, at full size alone.
-                curve = [step.result.loss for step in loop.steps(first, targets, max(SHOWN))]
+                last = max(SHOWN)
+                steps_of = loop.steps(first, targets, last, stops=range(last))
+                curve = [step.result.loss for step in steps_of]
                 cells += [f"{curve[n]:.3g}" for n in SHOWN]
                 reached = next((n for n, value in enumerate(curve) if value <= own), None)
                 steps.append(f"> {len(curve) - 1}" if reached is None else f"{reached}")
@@ -138,9 +140,7 @@ def _descent(loss: Loss, schedule: Schedule) -> Descent:
     from neural_style_tf.descent import Descent
 
     minimizer = optimizers.make(schedule)
-    return Descent(
-        loss.value_and_gradient, lambda _: minimizer, schedule.resolved(), range(max(SHOWN))
-    )
+    return Descent(loss.value_and_gradient, lambda _: minimizer, schedule.resolved())
 
 
 def _square(path: str, side: int) -> npt.NDArray[np.float32]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from neural_style_tf.loop import stylize, stylize_image
     from neural_style_tf.losses import Loss, Targets, Terms
     from neural_style_tf.objective import PRESETS, Objective, Preset
+    from neural_style_tf.optimization import Graphs
     from neural_style_tf.schedule import Schedule
     from neural_style_tf.style_files import read_style
     from neural_style_tf.styles import KeptStyle
@@ -36,6 +37,7 @@ __all__ = [
     "Candidate",
     "DivergedError",
     "FileError",
+    "Graphs",
     "KeptStyle",
     "Loss",
     "Net",
@@ -59,6 +61,7 @@ _HOMES = {
     "errors": ("DivergedError", "FileError", "NeuralStyleError", "OptionError"),
     "losses": ("Loss", "Targets", "Terms"),
     "objective": ("PRESETS", "Objective", "Preset"),
+    "optimization": ("Graphs",),
     "schedule": ("Schedule",),
     "styles": ("KeptStyle",),
     "style_files": ("read_style",),

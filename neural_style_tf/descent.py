@@ -80,9 +80,6 @@ class Descent:
         evaluate: takes a tensor `[1, H, W, C]` and targets, gives the loss and its gradient.
         optimizer: takes the targets, gives what minimizes the loss against them.
         schedule: tolerance, and which tensor to keep.
-        stops: iterations at which a Step is wanted.
-        heartbeat: seconds after which a Step comes anyway. Between two Steps nothing leaves the
-            device.
         compiled: whether XLA may compile the iterations on a GPU.
     """
 
@@ -91,13 +88,10 @@ class Descent:
         evaluate: Callable[[tf.Tensor, Any], tuple[Terms, tf.Tensor]],
         optimizer: Callable[[Any], Optimizer],
         schedule: Schedule,
-        stops: Iterable[int] = (),
-        heartbeat: float = 1.0,
         *,
         compiled: bool = True,
     ) -> None:
         self.optimizer, self.schedule = optimizer, schedule
-        self.stops, self.heartbeat = frozenset(stops), heartbeat
         # Traced once for all sizes, and the evaluation once for the start and the loop.
         self.evaluate = Traced(evaluate)
         # A graph like all else: operations one by one would round otherwise than an exported run.
@@ -106,7 +100,14 @@ class Descent:
         self.advance = Traced(self.until, jit_compile=(compiled and on_gpu) or None)
 
     def steps(
-        self, pixels: tf.Tensor, targets: Any, own: int, before: int = 0, after: int = 0
+        self,
+        pixels: tf.Tensor,
+        targets: Any,
+        own: int,
+        before: int = 0,
+        after: int = 0,
+        stops: Iterable[int] = (),
+        heartbeat: float = 1.0,
     ) -> Iterator[Step]:
         """The Steps from one start to one end, with the share of this work alone.
 
@@ -116,6 +117,9 @@ class Descent:
             own: iterations, at most.
             before: iterations done before these; the first of all comes with Step 0.
             after: iterations to follow these, at most.
+            stops: iterations at which a Step is wanted, counted as `before` is.
+            heartbeat: seconds after which a Step comes anyway. Between two Steps nothing leaves the
+                device.
         """
         total = before + own + after
         state = self._first(pixels, targets)
@@ -123,7 +127,7 @@ class Descent:
         if not before:
             yield _step(state, own, 0, total)
         done, chunk = 0, 1
-        waypoints = iter(sorted({stop - before for stop in self.stops if 0 < stop - before < own}))
+        waypoints = iter(sorted({stop - before for stop in stops if 0 < stop - before < own}))
         waypoint = next(waypoints, own)
         while done < own and not state.converged:
             target = min(waypoint, done + chunk)
@@ -135,7 +139,7 @@ class Descent:
                 yield _step(state, own, before, total)
                 raise _diverged(before + int(state.iteration), self.schedule)
             if done:  # the first call also traces the graph
-                chunk = max(1, int(self.heartbeat / seconds))
+                chunk = max(1, int(heartbeat / seconds))
             done = int(state.iteration)
             if done == waypoint:
                 waypoint = next(waypoints, own)

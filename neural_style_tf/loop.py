@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from neural_style_tf import optimizers
-from neural_style_tf.descent import Candidate, Descent, Step
+from neural_style_tf.descent import Candidate, Step
 from neural_style_tf.errors import OptionError
-from neural_style_tf.losses import Loss, Targets
-from neural_style_tf.networks import Network, centered
+from neural_style_tf.networks import Network
 from neural_style_tf.objective import Objective
+from neural_style_tf.optimization import Graphs, Optimization
 from neural_style_tf.pixels import as_pixels, enlarge, refine, resize, start
 from neural_style_tf.schedule import Schedule
-from neural_style_tf.styles import Measure, Moments, Painting, Style
-from neural_style_tf.sums import host_moments
-from neural_style_tf.tiles import TiledLoss, Tiles, make_loss
-from neural_style_tf.traced import Traced
+from neural_style_tf.styles import Painting, Style
+from neural_style_tf.tiles import Tiles
 
-__all__ = ["Candidate", "Step", "stylize", "stylize_image"]
+__all__ = ["Candidate", "Graphs", "Step", "stylize", "stylize_image"]
+
+# What works at a stage, and for it the styles with their widths against the picture's.
+_Work = tuple[Optimization, Sequence[tuple[Style, float]]]
 
 
 def stylize(
@@ -37,6 +37,7 @@ def stylize(
     draft: Network | None = None,
     stops: Iterable[int] = (),
     heartbeat: float = 1.0,
+    graphs: Graphs | None = None,
 ) -> Iterator[Step]:
     """Paint the content in the styles.
 
@@ -55,11 +56,13 @@ def stylize(
         tiles: to bound the memory, the side in pixels of the tiles to work in, and how far the
             network sees (see `TiledLoss`); by default all is in memory at once.
         draft: a cheaper network that sees much the same, with these layers: it paints the picture
-            at all sizes, and `network` finishes it, in half as many iterations. (The losses of a
+            at all sizes, and `network` finishes it, in fewer iterations. (The losses of a
             Step are those of the network at work.)
         stops: iterations at which a Step is wanted (0 is the first picture).
         heartbeat: seconds after which a Step comes anyway. Between two Steps nothing leaves the
             device.
+        graphs: whoever paints several pictures can give the same `Graphs()` each time: runs that
+            are alike trace theirs once, which takes some seconds.
 
     Yields:
         Steps in order, the last one at the last iteration.
@@ -75,80 +78,42 @@ def stylize(
     _, height, width, _ = content.shape
     paintings = [style if isinstance(style, Style) else Painting(style) for style in styles]
     factors = _one_each(style_scales, len(styles))
+    stops, graphs = frozenset(stops), graphs or Graphs(0)
 
-    def painter(network: Network, paintings: Sequence[Style]) -> _Painter:
-        scaled = list(zip(paintings, factors, strict=True))
-        return _Painter(network, objective, schedule, scaled, tiles, stops, heartbeat)
+    def work(network: Network, paintings: Sequence[Style]) -> _Work:
+        optimization = graphs.optimization(network, objective, schedule, tiles)
+        return optimization, list(zip(paintings, factors, strict=True))
 
-    own = painter(network, paintings)
-    drafting = None if draft is None else painter(draft, _measured_anew(paintings))
+    own = work(network, paintings)
+    drafting = None if draft is None else work(draft, _measured_anew(paintings))
     # Detail of the content is a guess where its contents are to be seen in another style; where it
     # alone is reconstructed, it would be the answer.
     guide = content if objective.shares("content") and objective.shares("style") else None
     stages = schedule.stages(height, width, drafted=draft is not None)
-    total, work = sum(each.iterations for each in stages), sum(each.work for each in stages)
+    total, whole = sum(each.iterations for each in stages), sum(each.work for each in stages)
     picture: tf.Tensor = None
     done, share = 0, 0.0
     for stage in stages:
         if not stage.drafted:
             drafting = None  # with all that it holds
-        worker, (rows, columns) = drafting or own, stage.size
-        targets = worker.targets(content, rows, columns)
+        (worker, scaled), (rows, columns) = drafting or own, stage.size
+        targets = worker.targets(content, scaled, objective, rows, columns)
         if picture is None:
             picture = _first(content, initial, schedule, rows, columns)
         elif picture.shape[1:3] != stage.size:
             picture = refine(picture, guide, rows, columns)
         total -= stage.iterations
-        steps = worker.steps(picture, targets, stage.iterations, done, total)
+        steps = worker.steps(picture, targets, stage.iterations, done, total, stops, heartbeat)
         picture = None  # else it is there as long as it is painted on
         for step in steps:
             # What a run cut short at a coarse size would end with has the full size, too.
             result = step.result._replace(pixels=step.result.pixels + worker.mean)
             yield step._replace(
-                share=1.0 if step.last else share + stage.work / work * step.share,
+                share=1.0 if step.last else share + stage.work / whole * step.share,
                 pixels=step.pixels + worker.mean,
                 result=result._replace(pixels=enlarge(result.pixels, height, width)),
             )
-        picture, done, share = result.pixels, step.iteration, share + stage.work / work
-
-
-class _Painter:
-    """A network, what pictures are compared with through it, and what brings them nearer."""
-
-    def __init__(
-        self,
-        network: Network,
-        objective: Objective,
-        schedule: Schedule,
-        styles: Sequence[tuple[Style, float]],
-        tiles: Tiles | None,
-        stops: Iterable[int],
-        heartbeat: float,
-    ) -> None:
-        network, self.mean = centered(network)
-        self.styles, self.loss = styles, make_loss(network, objective, tiles)
-        self.features = Traced(self.loss.features)
-        self.measure = _measure(self.loss, exact=schedule.exact)
-        optimizer = optimizers.make(schedule)
-        self.descent = Descent(
-            *(self.loss.value_and_gradient, lambda _: optimizer, schedule, stops, heartbeat),
-            compiled=tiles is None,  # tiles differ in size, which XLA would compile anew each time
-        )
-
-    def targets(self, content: tf.Tensor, rows: int, columns: int) -> Targets:
-        """At that size; the pictures are let go of once they are known."""
-
-        def moments(painting: tf.Tensor) -> Moments:
-            return self.measure(painting - self.mean)
-
-        return self.loss.blended(
-            self.features(resize(content, rows, columns) - self.mean),
-            [style.moments(factor * columns, moments) for style, factor in self.styles],
-        )
-
-    def steps(self, picture: tf.Tensor, *how: Any) -> Iterator[Step]:
-        """See `Descent.steps`: of a picture less the network's mean."""
-        return self.descent.steps(picture - self.mean, *how)
+        picture, done, share = result.pixels, step.iteration, share + stage.work / whole
 
 
 def _measured_anew(styles: Sequence[Style]) -> list[Style]:
@@ -163,16 +128,6 @@ def _measured_anew(styles: Sequence[Style]) -> list[Style]:
             "a draft needs the paintings, got a kept style; give the painting or no draft"
         )
     return [Painting(pixels) for pixels in pictures]
-
-
-def _measure(loss: Loss, *, exact: bool) -> Measure:
-    """What gives the moments of a painting; with `exact`, the 2017 program's to the last bit."""
-    if not exact or isinstance(loss, TiledLoss):
-        return Traced(loss.moments)
-    features = Traced(loss.style_features)
-    return lambda painting: {
-        layer: host_moments(each) for layer, each in features(painting).items()
-    }
 
 
 def _first(

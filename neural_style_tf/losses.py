@@ -113,21 +113,29 @@ class Loss(tf.Module):
         return self.blended(self.features(content), [self.moments(style) for style in styles])
 
     def blended(
-        self, content: Mapping[str, tf.Tensor], styles: Sequence[Mapping[str, tf.Tensor]]
+        self,
+        content: Mapping[str, tf.Tensor],
+        styles: Sequence[Mapping[str, tf.Tensor]],
+        objective: Objective | None = None,
     ) -> Targets:
         """The targets from the `features` of the content and the `moments` of each style.
+
+        Args:
+            content, styles: these.
+            objective: another one of this loss's `form`, to say how much each counts.
 
         Raises:
             OptionError: style blend weights of another number than styles, or no style.
         """
-        layers = self.objective.shares("style")
-        weights = tuple(tf.constant(weight, tf.float32) for weight in self.objective.weights)
+        objective = objective or self.objective
+        layers = objective.shares("style")
+        weights = tuple(tf.constant(weight, tf.float32) for weight in objective.weights)
         if not layers:
             return Targets(dict(content), {}, {}, weights)
         if not styles:
             raise OptionError("expected at least one style picture, got none")
         moments = {layer: tf.stack([style[layer] for style in styles]) for layer in layers}
-        blend = tf.constant(self.objective.blend(len(styles)))
+        blend = tf.constant(objective.blend(len(styles)))
         return self.mixed(content, moments, blend, weights)
 
     def mixed(

@@ -105,6 +105,14 @@ class Objective:
         """Of content, style and total variation."""
         return self.content_weight, self.style_weight, self.tv_weight
 
+    @property
+    def form(self) -> Objective:
+        """The same, but for what is no part of a graph: how much terms count, and which styles."""
+        content, style, tv = (float(weight > 0) for weight in self.weights)
+        return dataclasses.replace(
+            self, content_weight=content, style_weight=style, tv_weight=tv, style_blend_weights=()
+        )
+
     def shares(self, term: str) -> dict[str, float]:
         """The layers of "content" or "style" that count, with weights that sum to 1."""
         if not getattr(self, f"{term}_weight"):

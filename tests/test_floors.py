@@ -20,7 +20,7 @@ HOUSE = ROOT / "neural_style_tf"
 FLOORS = (
     (
         *("errors", "traced", "staging", "chatter", "encoded", "audio.channels", "audio.loudness"),
-        *("networks", "sums"),
+        *("networks", "sums", "recent"),
     ),
     ("decoding", "distances"),
     ("settings",),
@@ -51,6 +51,7 @@ FLOORS = (
     ("adam", "lbfgs"),
     ("optimizers",),
     ("descent",),
+    ("optimization",),
     ("loop", "transform.train", "audio.stages", "audio.plot", "serving.stylizer"),
     ("serving.module", "audio.transfer"),
     ("progress", "serving.saved"),
@@ -87,6 +88,7 @@ NUMERICS = (
     "lbfgs",
     "optimizers",
     "descent",
+    "optimization",
     "loop",
     "serving/inputs",
     "serving/module",
@@ -158,9 +160,10 @@ def test_vgg_knows_nothing_of_style() -> None:
 
 def test_public_names() -> None:
     assert set(neural_style_tf.__all__) == {
-        "PRESETS", "Candidate", "DivergedError", "FileError", "KeptStyle", "Loss", "Net",
-        "NeuralStyleError", "Objective", "OptionError", "Painter", "Preset", "Schedule", "Step",
-        "Targets", "Terms", "TransformNet", "read_net", "read_style", "stylize", "stylize_image",
+        "PRESETS", "Candidate", "DivergedError", "FileError", "Graphs", "KeptStyle", "Loss",
+        "Net", "NeuralStyleError", "Objective", "OptionError", "Painter", "Preset", "Schedule",
+        "Step", "Targets", "Terms", "TransformNet", "read_net", "read_style", "stylize",
+        "stylize_image",
     }  # fmt: skip
     for name in neural_style_tf.__all__:
         assert getattr(neural_style_tf, name).__doc__ or name == "PRESETS"

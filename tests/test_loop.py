@@ -13,12 +13,13 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from neural_style_tf import Objective, Schedule, optimizers, stylize, stylize_image
+from neural_style_tf import Graphs, Objective, Schedule, optimizers, stylize, stylize_image
 from neural_style_tf.descent import Descent
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss
 from neural_style_tf.pixels import as_pixels, refine, resize, resize_style
 from neural_style_tf.styles import KeptStyle
+from neural_style_tf.tiles import Reach
 from tests import tiny
 from vgg.network import build
 from vgg.weights import Weights
@@ -137,9 +138,9 @@ def test_the_first_picture_is_let_go_of(shallow: Any, content: Picture, style: P
     loss, schedule = Loss(shallow, Objective()), Schedule(iterations=3)
     targets = loss.targets(as_pixels(content), [as_pixels(style)])
     optimizer = optimizers.make(schedule)
-    descent = Descent(loss.value_and_gradient, lambda _: optimizer, schedule, range(4))
+    descent = Descent(loss.value_and_gradient, lambda _: optimizer, schedule)
     pixels = as_pixels(content)
-    given, steps = weakref.ref(pixels), descent.steps(pixels, targets, 3)
+    given, steps = weakref.ref(pixels), descent.steps(pixels, targets, 3, stops=range(4))
     del pixels
     first = weakref.ref(next(steps).pixels)
     gc.collect()
@@ -201,13 +202,13 @@ def test_a_draft_is_finished_by_the_network(shallow: Any, content: Picture, styl
     steps = list(
         stylize(shallow, content, [style], schedule=schedule, draft=other, stops=range(99))
     )
-    # Three at half the size and six at the full one with the draft, three with the network.
+    # Three at half the size and six at the full one with the draft, four with the network.
     assert [(step.iteration, step.size) for step in steps] == [
         *((i, (24, 32)) for i in range(4)),
-        *((i, (48, 64)) for i in (*range(4, 10), *range(10, 13))),
+        *((i, (48, 64)) for i in (*range(4, 10), *range(10, 14))),
     ]
-    assert all(step.total == 12 for step in steps)
-    assert [step.last for step in steps] == [False] * 12 + [True]
+    assert all(step.total == 13 for step in steps)
+    assert [step.last for step in steps] == [False] * 13 + [True]
     shares = [step.share for step in steps]
     assert shares == sorted(shares)
     assert shares[-1] == 1
@@ -220,6 +221,55 @@ def test_a_draft_is_finished_by_the_network(shallow: Any, content: Picture, styl
     assert steps[-1].result.iteration >= 9
     # It goes on from where the draft ended.
     assert steps[10].terms.total < 2 * steps[-1].terms.total
+
+
+def test_runs_that_are_alike_share_their_graphs(
+    shallow: Any, content: Picture, style: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced: list[Loss] = []
+    plain = Loss.value_and_gradient
+
+    def counted(loss: Loss, *args: Any) -> Any:
+        traced.append(loss)
+        return plain(loss, *args)
+
+    monkeypatch.setattr(Loss, "value_and_gradient", counted)
+    both, graphs = [style, tiny.picture(30, 40, 9)], Graphs()
+    first = Objective(), Schedule(iterations=2)
+    other = Objective(content_weight=1.0, tv_weight=1e3, style_blend_weights=(1, 3))
+    second = other, Schedule(iterations=4, scales=2, seed=3, initial_noiseblend=0.5)
+    stylize_image(shallow, content, [style], *first, graphs=graphs)
+    shared = stylize_image(shallow, content[:40], both, *second, graphs=graphs)
+    assert len(traced) == 1
+    alone = stylize_image(shallow, content[:40], both, *second)
+    assert len(traced) == 2
+    np.testing.assert_array_equal(shared, alone)
+
+
+def test_which_runs_are_alike(shallow: Any) -> None:
+    graphs, first = Graphs(2), (Objective(), Schedule())
+    one = graphs.optimization(shallow, *first, None)
+    for objective, schedule in (
+        (Objective(style_weight=2.0, style_blend_weights=(1, 2)), Schedule(optimizer="lbfgs")),
+        (Objective(), Schedule(iterations=3, scales=2, seed=4, initial_noiseblend=0.1)),
+    ):
+        assert graphs.optimization(shallow, objective, schedule, None) is one
+    for objective, schedule, tiles in (
+        (Objective(tv_weight=0.0), Schedule(), None),
+        (Objective(style_layers={"relu1_1": 1.0, "relu2_1": 2.0}), Schedule(), None),
+        (Objective(gram_norm="hw"), Schedule(), None),
+        (Objective(), Schedule(history=1), None),
+        (Objective(), Schedule(tolerance=0.5), None),
+        (Objective(), Schedule(keep="last"), None),
+        (Objective(), Schedule(learning_rate=1.0), None),
+        (*first, (32, Reach({}, {}, 32))),
+    ):
+        assert graphs.optimization(shallow, objective, schedule, tiles) is not one
+        assert graphs.optimization(shallow, *first, None) is one
+    assert graphs.optimization(lambda pixels: shallow(pixels), *first, None) is not one
+    assert graphs.optimization(lambda pixels: {}, *first, None) is not one
+    # Two are kept, and there were two since.
+    assert graphs.optimization(shallow, *first, None) is not one
 
 
 def drafter() -> Weights:

@@ -106,10 +106,11 @@ class Stages:
         of_samples = Loss(lambda units: network(self._frames(units / _UNIT)), objective)
         self.features, self.moments = Traced(self.loss.features), Traced(self.loss.moments)
         self.frames, self.phase = Traced(self._frames), Traced(self._phase)
-        plain, stops = optimizers.make(schedule, tf.identity, _FIRST_STEP), frozenset(stops)
+        self.stops, self.heartbeat = frozenset(stops), heartbeat
+        plain = optimizers.make(schedule, tf.identity, _FIRST_STEP)
 
         def descent(evaluate: Any, optimizer: Callable[[Any], Optimizer]) -> Descent:
-            return Descent(evaluate, optimizer, schedule, stops, heartbeat)
+            return Descent(evaluate, optimizer, schedule)
 
         self.without = descent(self.expected.value_and_gradient, lambda _: plain)
         self.within = (
@@ -136,7 +137,7 @@ class Stages:
         Yields:
             Stands in order, with the share of this piece's work alone.
         """
-        own = self.iterations // 2
+        own, when = self.iterations // 2, (self.stops, self.heartbeat)
         begun = self.frames(ground.start)
         # The frames that are sought know nothing of those before them. Beside frames that are held,
         # the first one would make up for ten: a click, once it is heard.
@@ -149,7 +150,7 @@ class Stages:
             return self.phase(whole(found), ground.start, ground.free)
 
         near = self.expected.targets(content, [texture.frames for texture in textures])
-        for step in self.without.steps(start, near, own, before, own + later):
+        for step in self.without.steps(start, near, own, before, own + later, *when):
             yield _stand(step, 0.0, _CHEAP, phased)
         found, before = step.result.pixels, step.iteration
         moments = [texture.moments for texture in textures]
@@ -161,7 +162,7 @@ class Stages:
             start, samples = phased(found) * _UNIT, _full_scale
             exact = self.loss.blended(self.features(ground.content), moments)
             aim = _Aim(exact, ground.free, tf.exp(2 * tf.maximum(whole(found), 0.0)))
-        for step in self.within.steps(start, aim, own, before, later):
+        for step in self.within.steps(start, aim, own, before, later, *when):
             yield _stand(step, _CHEAP, 1.0, samples)
 
     def _frames(self, samples: tf.Tensor) -> tf.Tensor:

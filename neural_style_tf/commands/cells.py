@@ -38,6 +38,8 @@ class Cells:
 
     def __init__(self, folder: Path, inputs: Inputs, weights: Weights) -> None:
         self.folder, self.inputs, self.weights = folder, inputs, weights
+        # What is kept for the next run would come on top of what memory is planned for.
+        self.shared = runs.Shared(0 if inputs.memory_limit else 4)
         self.content = files.read(inputs.content or "")
         self.paintings = [files.read(path) for path in inputs.styles]
         self.digests = {
@@ -112,7 +114,8 @@ class Cells:
         job = self.job(recipe)
         with contextlib.suppress(OSError):  # whoever refuses will say so when it is written
             self._beside(recipe).unlink()
-        run = runs.Run(job, self._pictures(recipe), self.weights, self._objective(recipe))
+        pictures, objective = self._pictures(recipe), self._objective(recipe)
+        run = runs.Run(job, pictures, self.weights, objective, self.shared)
         waiting, results = list(recipe.stops), {}
         for step in interrupts.interruptible(run.steps(recipe.stops)):
             # Of a run that converges early the later ones are its end.
@@ -206,9 +209,8 @@ class Cells:
             return {}
         from neural_style_tf.figures.measures import feature_errors, gram_errors, psnr
         from neural_style_tf.pixels import resize_style, start
-        from vgg.network import build
 
-        network = build(self.weights, pooling=run.job.pooling, layers=recipe.judged)
+        network = self.shared.network(self.weights, pooling=run.job.pooling, layers=recipe.judged)
         picture = files.read(self.path(recipe.name)).pixels
         noise = start(run.pixels, 1.0, recipe.schedule.seed)
         if run.objective.content_weight:

@@ -6,6 +6,7 @@ What every command that paints has in common; each brings its own watchers.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,10 +17,13 @@ from neural_style_tf import files
 from neural_style_tf.commands import drafting, fitting, styles
 from neural_style_tf.commands.job import Job, check_sizes
 from neural_style_tf.objective import PRESETS, Objective
+from neural_style_tf.recent import Recent
 from vgg.weights import Weights
 
 if TYPE_CHECKING:
     from neural_style_tf.descent import Step
+    from neural_style_tf.optimization import Graphs
+    from vgg.network import VGG
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,38 @@ def in_layers_of(weights: Weights, objective: Objective, name: str, moving: bool
     return objective
 
 
+class Shared:
+    """What runs in one process can share: networks as they are built, and the graphs made of them.
+
+    Args:
+        most: graphs that are kept; 0 keeps nothing.
+    """
+
+    def __init__(self, most: int = 0) -> None:
+        self.most = most
+        self.networks: Recent[Any, VGG] = Recent(min(most, 2))
+
+    @functools.cached_property
+    def graphs(self) -> Graphs:
+        """For `stylize`; TensorFlow has been started."""
+        from neural_style_tf.optimization import Graphs
+
+        return Graphs(self.most)
+
+    def network(self, weights: Weights, **how: Any) -> VGG:
+        """As `vgg.network.build` makes it, arguments and all."""
+        from vgg.network import build
+
+        made_of = weights.fingerprint, how
+        return self.networks.get(made_of, lambda: build(weights, **how))
+
+
 class Run:
     """A job about to be run; TensorFlow has been started.
+
+    Args:
+        job, pictures, weights, objective: what is to be done.
+        shared: with other runs.
 
     Attributes:
         pixels: the canvas at the result's size, `[1, H, W, 3]`.
@@ -90,12 +124,17 @@ class Run:
     """
 
     def __init__(
-        self, job: Job, pictures: Pictures, weights: Weights, objective: Objective
+        self,
+        job: Job,
+        pictures: Pictures,
+        weights: Weights,
+        objective: Objective,
+        shared: Shared | None = None,
     ) -> None:
         from neural_style_tf.pixels import resize_to_width, size_at_width
 
         self.job, self.weights, self.objective = job, weights, objective
-        self.pictures = pictures
+        self.pictures, self.shared = pictures, shared or Shared()
         self.precision = fitting.precision(job)
         self.width = job.inputs.width or pictures.canvas.pixels.shape[2]
         self.paintings = styles.prepare(
@@ -113,9 +152,7 @@ class Run:
 
     def network(self, weights: Weights | None = None) -> Any:
         """The network, as deep as the objective needs: pixels -> `{layer: activation}`."""
-        from vgg.network import build
-
-        return build(
+        return self.shared.network(
             weights or self.weights,
             pooling=self.job.pooling,
             layers=self.objective.layers,
@@ -139,6 +176,7 @@ class Run:
             tiles=self.tiles,
             draft=None if self.draft is None else self.network(self.draft),
             stops=stops,
+            graphs=self.shared.graphs,
         )
 
     def save_style(self, path: str) -> None:
