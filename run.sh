@@ -34,7 +34,8 @@ case ${1-} in
         shift
         cd "$here"
         # Of each file the tests stay together: they share what they have made. -n 0: all in turn.
-        exec "$venv/bin/python" -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"
+        exec "$venv/bin/python" -m pytest -n auto --maxprocesses 4 --dist loadfile \
+            --no-loadscope-reorder "$@"
         ;;
     blog)
         set_up

@@ -51,7 +51,7 @@ setup(
         "dev": [
             *(
                 "pytest>=8",
-                "pytest-xdist>=3.5",
+                "pytest-xdist>=3.8",
                 "ruff>=0.8",
                 "mypy>=1.13",
                 "matplotlib",

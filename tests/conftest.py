@@ -19,6 +19,19 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 from neural_style_tf import Objective
 from tests import tiny
 
+# The files that take longest, which are begun first: else one worker ends with one of them, and the
+# others wait.
+LONGEST = (
+    *("command_figures", "serving", "command_export", "transform_train", "command_audio"),
+    *("command_train", "command_drafting", "audio_transfer", "command_stylize", "tiles"),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put them first; within a file the order stays."""
+    order = {f"test_{name}": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:

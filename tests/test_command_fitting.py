@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from neural_style_tf import files, memory
+from neural_style_tf.commands import runs
 from tests.commandline import PICTURES, SHORT, pixels, run
 from vgg.processor import features as processor_features
 
@@ -36,6 +37,7 @@ def test_the_precision_is_the_machines_but_for_adam(
     expected: str,
 ) -> None:
     monkeypatch.setattr("neural_style_tf.commands.tensorflow.fastest_precision", lambda: fastest)
+    monkeypatch.setattr(runs.Run, "steps", lambda run, stops: iter(()))  # it has been said by then
     assert run(*PICTURES, *SHORT, *words) == 0
     line = next(message for message in caplog.messages if message.startswith("Network: "))
     assert line.endswith(f", {expected}")
@@ -45,6 +47,7 @@ def test_the_precision_is_the_machines_but_for_adam(
 def test_convolutions_are_the_2017_programs_for_adam_alone(
     folder: Path, monkeypatch: pytest.MonkeyPatch, words: Sequence[str], exact: bool
 ) -> None:
+    from neural_style_tf import loop
     from vgg import network
 
     asked = set()
@@ -54,6 +57,7 @@ def test_convolutions_are_the_2017_programs_for_adam_alone(
         return "plain"
 
     monkeypatch.setattr(network, "algorithm", chosen)
+    monkeypatch.setattr(loop, "stylize", lambda *given, **how: iter(()))
     assert run(*PICTURES, *SHORT, *words, "--output", "p.png", "--memory-limit", "4") == 0
     exported = ["--network", "tiny.mat", *words, "--output", "exported"]
     assert run("export", *exported) == 0
@@ -116,6 +120,7 @@ def test_memory_is_given_back_where_it_is_short_before_the_first_tensor(
     monkeypatch.setattr(pixels, "as_pixels", as_pixels)
     monkeypatch.setattr(tensorflow, "give_back_memory", lambda: called.append("give back"))
     monkeypatch.setattr(memory, "plan", lambda need, limit: memory.Plan(16, 4, 2**30, gives_back))
+    monkeypatch.setattr(runs.Run, "steps", lambda run, stops: iter(()))
     assert run(*PICTURES, *SHORT, "--memory-limit", "2.5") == 0
     assert "tensor" in called
     assert called.count("give back") == gives_back

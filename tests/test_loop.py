@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import weakref
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from neural_style_tf import Graphs, Objective, Schedule, optimizers, stylize, stylize_image
+from neural_style_tf import Graphs, Objective, Schedule, loop, optimizers
 from neural_style_tf.descent import Descent
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss
@@ -25,6 +26,11 @@ from vgg.network import build
 from vgg.weights import Weights
 
 Picture = npt.NDArray[np.uint8]
+
+# Most of these runs are alike, and tracing their graphs would take most of the time.
+GRAPHS = Graphs()
+stylize = functools.partial(loop.stylize, graphs=GRAPHS)
+stylize_image = functools.partial(loop.stylize_image, graphs=GRAPHS)
 
 
 def test_steps_come_at_the_stops_and_at_the_end(
@@ -241,7 +247,7 @@ def test_runs_that_are_alike_share_their_graphs(
     stylize_image(shallow, content, [style], *first, graphs=graphs)
     shared = stylize_image(shallow, content[:40], both, *second, graphs=graphs)
     assert len(traced) == 1
-    alone = stylize_image(shallow, content[:40], both, *second)
+    alone = stylize_image(shallow, content[:40], both, *second, graphs=None)
     assert len(traced) == 2
     np.testing.assert_array_equal(shared, alone)
 
