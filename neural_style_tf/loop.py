@@ -90,12 +90,13 @@ def stylize(
     # alone is reconstructed, it would be the answer.
     guide = content if objective.shares("content") and objective.shares("style") else None
     stages = schedule.stages(height, width, drafted=draft is not None)
+    draft = None
     total, whole = sum(each.iterations for each in stages), sum(each.work for each in stages)
     picture: tf.Tensor = None
     done, share = 0, 0.0
     for stage in stages:
         if not stage.drafted:
-            drafting = None  # with all that it holds
+            drafting = None  # with its network and graphs, unless others hold them
         (worker, scaled), (rows, columns) = drafting or own, stage.size
         targets = worker.targets(content, scaled, objective, rows, columns)
         if picture is None:

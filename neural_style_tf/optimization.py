@@ -90,9 +90,9 @@ class Optimization:
 class Graphs:
     """Optimizations kept for runs to come: those alike trace their graphs once.
 
-    Runs are alike that have the same network (the same object), and an objective and a schedule of
-    the same `form`: whatever the pictures, their sizes and number, the weights of content, style
-    and total variation, blend, iterations, start and seed.
+    Runs are alike that have the same network, one and the same object, and an objective and a
+    schedule of the same `form`: whatever the pictures, their sizes and number, the weights of
+    content, style and total variation, blend, iterations, start and seed.
 
     Args:
         most: how many are kept, those that were used last; each keeps its network.
@@ -106,9 +106,22 @@ class Graphs:
     ) -> Optimization:
         """One for such a run, new or of an earlier one; arguments as for `Optimization`."""
         return self.kept.get(
-            (network, objective.form, schedule.form, tiles),
+            (_Same(network), objective.form, schedule.form, tiles),
             lambda: Optimization(network, objective, schedule, tiles),
         )
+
+
+class _Same:
+    """Equal to itself alone, whatever the thing thinks of that."""
+
+    def __init__(self, thing: Any) -> None:
+        self.thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.thing is other.thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
 
 
 def _measure(loss: Loss, *, exact: bool) -> Measure:

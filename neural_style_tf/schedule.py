@@ -193,8 +193,8 @@ class Schedule:
 
         At a coarse size there are half as many iterations: it is to find the large structures, and
         whatever is fine there is painted over. So with a draft: all sizes are drafted, and the
-        network itself finishes, in three fifths as many: as many as bring its loss to where its own
-        iterations at all sizes would.
+        network itself finishes, in three fifths as many: its loss comes to within 2 % of where its
+        own iterations at all sizes bring it.
         """
         full = self.iterations or ITERATIONS[self.resolved().optimizer or "lbfgs"]
         half = -(-full // 2)

@@ -26,12 +26,10 @@ class Reach(NamedTuple):
 
     Attributes:
         strides: `{layer: pixels between two positions}`, powers of two.
-        channels: `{layer: C}`.
         margin: pixels around a tile that its features depend on; a multiple of every stride.
     """
 
     strides: Mapping[str, int]
-    channels: Mapping[str, int]
     margin: int
 
 
@@ -69,6 +67,7 @@ class TiledLoss(Loss):
     def __init__(self, network: Network, objective: Objective, side: int, reach: Reach) -> None:
         super().__init__(network, objective)
         self.reach = reach
+        self.channels = _channels(network, objective)
         self.stride = max(reach.strides.values(), default=1)
         self.side = max(self.stride, side // self.stride * self.stride)
         self.part = Traced(self._part)
@@ -87,9 +86,7 @@ class TiledLoss(Loss):
             }
 
         empty = {
-            layer: tf.zeros(
-                (1, -(-height // stride), -(-width // stride), self.reach.channels[layer])
-            )
+            layer: tf.zeros((1, -(-height // stride), -(-width // stride), self.channels[layer]))
             for layer in self.objective.shares("content")
             for stride in [self.reach.strides[layer]]
         }
@@ -179,7 +176,7 @@ class TiledLoss(Loss):
     def _zero(self, content: Mapping[str, tf.Tensor]) -> Sums:
         styles = self.objective.shares("style")
         positions = dict.fromkeys({**content, **styles}, tf.zeros(()))
-        channels = {layer: self.reach.channels[layer] for layer in styles}
+        channels = {layer: self.channels[layer] for layer in styles}
         return Sums(
             dict.fromkeys(content, tf.zeros(())),
             {layer: tf.zeros((c, c)) for layer, c in channels.items()},
@@ -225,6 +222,13 @@ class TiledLoss(Loss):
 def make_loss(network: Network, objective: Objective, tiles: Tiles | None = None) -> Loss:
     """The loss of whole pictures, or tile by tile."""
     return Loss(network, objective) if tiles is None else TiledLoss(network, objective, *tiles)
+
+
+def _channels(network: Network, objective: Objective) -> dict[str, int]:
+    """Those of each layer that is compared, which a tile has to be added to before there is one."""
+    traced = tf.function(network, autograph=False)
+    features = traced.get_concrete_function(tf.TensorSpec((1, None, None, 3))).structured_outputs
+    return {layer: features[layer].shape[-1] for layer in objective.layers}
 
 
 def _added(whole: tf.Tensor, part: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:

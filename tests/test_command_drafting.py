@@ -24,7 +24,7 @@ FAST = ["--iterations", "4", "--output", "out.png", "--print-iterations", "1"]
 def teacher(folder: Path) -> str:
     """A network in whose first layer are the kernels that the embedded one was distilled from."""
     embedded = read(fetch.find("compact").path)
-    convolutions: dict[str, Any] = {**tiny.weights((64, 8, 8, 8, 8))}
+    convolutions: dict[str, Any] = {**tiny.weights((96, 8, 8, 8, 8))}
     for ours, theirs in zip(convolutions["conv1_1"], embedded.convolutions["conv1_1"], strict=True):
         ours[..., -theirs.shape[-1] :] = theirs
     write_npz(folder / "teacher.npz", Weights(convolutions, embedded.mean))
@@ -65,7 +65,7 @@ def test_no_draft(
     assert SAID not in caplog.messages
 
 
-@pytest.mark.parametrize("first", ["half of the kernels", "factored"])
+@pytest.mark.parametrize("first", ["half of the kernels", "factored", "as cheap"])
 def test_a_network_that_begins_otherwise_is_not_drafted(
     teacher: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
@@ -73,12 +73,16 @@ def test_a_network_that_begins_otherwise_is_not_drafted(
     weights = read(Path(teacher))
     convolutions: dict[str, Any] = {**weights.convolutions}
     kernel, bias = convolutions["conv1_1"]
-    if first == "factored":
-        convolutions["conv1_1"] = kernel, np.eye(64, dtype=np.float32)[None, None], bias
+    if first == "as cheap":
+        embedded = read(fetch.find("compact").path)
+        kernel, bias = embedded.convolutions["conv1_1"]
+        convolutions = {**embedded.convolutions, "conv1_1": (kernel, bias + 1e-5)}
+    elif first == "factored":
+        convolutions["conv1_1"] = kernel, np.eye(96, dtype=np.float32)[None, None], bias
     else:
-        convolutions["conv1_1"] = kernel[..., :48], bias[:48]
+        convolutions["conv1_1"] = kernel[..., :80], bias[:80]
         after, bias = convolutions["conv1_2"]
-        convolutions["conv1_2"] = after[..., :48, :], bias
+        convolutions["conv1_2"] = after[..., :80, :], bias
     write_npz(Path("other.npz"), Weights(convolutions, weights.mean))
     assert run(*PICTURES, *FAST, "--network", "other.npz") == 0
     assert SAID not in caplog.messages
@@ -91,6 +95,18 @@ def test_a_kept_style_is_not_drafted(teacher: str, caplog: pytest.LogCaptureFixt
     words = ["--content", "content.png", "--styles", "kept.npz", "--overwrite"]
     assert run(*words, *FAST, "--network", teacher) == 0
     assert SAID not in caplog.messages
+
+
+def test_a_draft_in_tiles(
+    teacher: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network has other channels than the draft; tests/test_loop.py compares pictures."""
+    monkeypatch.setattr(memory, "plan", lambda need, limit: memory.Plan(32, 4, 2**30))
+    words = [*PICTURES, "--iterations", "2", "--network", teacher, "--scales", "1"]
+    words += ["--content-layers", "relu2_1", "--style-layers", "relu1_1"]
+    assert run(*words, "--output", "out.png") == 0
+    assert SAID in caplog.messages
+    assert "in tiles of 32 pixels" in caplog.text
 
 
 @pytest.mark.parametrize("draft", ["auto", "none"])

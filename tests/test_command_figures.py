@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from neural_style_tf import files
+from neural_style_tf.losses import Loss
 from tests import tiny
 from tests.commandline import begin, error, pixels, run
 
@@ -170,8 +171,18 @@ def test_an_interrupted_command_goes_on_where_it_was(folder: Path) -> None:
 
 
 def test_lines_tell_how_far_it_is(
-    folder: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    folder: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    traced, plain = [], Loss.value_and_gradient
+
+    def counted(loss: Loss, *args: Any) -> Any:
+        traced.append(loss)
+        return plain(loss, *args)
+
+    monkeypatch.setattr(Loss, "value_and_gradient", counted)
     assert run(*TWO, "--only", "8") == 0
     lines = capfd.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in lines] == [
@@ -181,6 +192,7 @@ def test_lines_tell_how_far_it_is(
     assert all("loss" in line and "remaining" in line for line in lines)
     assert "Pictures to paint: 5, there already: 0" in caplog.text
     assert "retracing" not in caplog.text
+    assert len(traced) == 1, "all are alike"
 
 
 def test_quiet_is_quiet(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:

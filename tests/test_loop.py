@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import gc
 import weakref
@@ -22,7 +23,7 @@ from neural_style_tf.pixels import as_pixels, refine, resize, resize_style
 from neural_style_tf.styles import KeptStyle
 from neural_style_tf.tiles import Reach
 from tests import tiny
-from vgg.network import build
+from vgg.network import build, reach
 from vgg.weights import Weights
 
 Picture = npt.NDArray[np.uint8]
@@ -268,7 +269,7 @@ def test_which_runs_are_alike(shallow: Any) -> None:
         (Objective(), Schedule(tolerance=0.5), None),
         (Objective(), Schedule(keep="last"), None),
         (Objective(), Schedule(learning_rate=1.0), None),
-        (*first, (32, Reach({}, {}, 32))),
+        (*first, (32, Reach({}, 32))),
     ):
         assert graphs.optimization(shallow, objective, schedule, tiles) is not one
         assert graphs.optimization(shallow, *first, None) is one
@@ -276,6 +277,24 @@ def test_which_runs_are_alike(shallow: Any) -> None:
     assert graphs.optimization(lambda pixels: {}, *first, None) is not one
     # Two are kept, and there were two since.
     assert graphs.optimization(shallow, *first, None) is not one
+
+
+def test_a_draft_of_few_channels_in_tiles(content: Picture, style: Picture) -> None:
+    """The tiles are those of both networks, though one has fewer channels."""
+    few = Weights(tiny.weights((3, 5, 8, 8, 8)), np.array(tiny.MEAN_PIXEL, np.float32))
+    many = Weights(tiny.weights((8, 8, 8, 8, 8)), few.mean)
+    eye = np.eye(8, dtype=np.float32)
+    embeddings = {"relu1_1": eye[:3], "relu2_1": eye[:5]}
+    objective = Objective(content_layers={"relu2_1": 1.0}, style_layers={"relu1_1": 1.0})
+    draft, network = (
+        build(weights, layers=objective.layers)
+        for weights in (dataclasses.replace(few, embeddings=embeddings), many)
+    )
+    strides, _, margin = reach(many, objective.layers)
+    given = network, content, [style], objective, Schedule(iterations=3, scales=1)
+    whole = stylize_image(*given, draft=draft)
+    tiled = stylize_image(*given, draft=draft, tiles=(16, Reach(strides, margin)))
+    assert np.abs(whole - tiled).max() < 1
 
 
 def drafter() -> Weights:

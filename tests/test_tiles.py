@@ -26,7 +26,8 @@ def weights(network_file: Path) -> Weights:
 def pair(weights: Weights, objective: Objective, pooling: str, side: int) -> tuple[Loss, Loss]:
     """The loss at once, and in tiles of that side."""
     network = build(weights, pooling=pooling, layers=objective.layers)
-    tiled = TiledLoss(network, objective, side, Reach(*reach(weights, objective.layers)))
+    strides, _, margin = reach(weights, objective.layers)
+    tiled = TiledLoss(network, objective, side, Reach(strides, margin))
     return Loss(network, objective), tiled
 
 

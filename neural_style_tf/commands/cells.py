@@ -39,7 +39,7 @@ class Cells:
     def __init__(self, folder: Path, inputs: Inputs, weights: Weights) -> None:
         self.folder, self.inputs, self.weights = folder, inputs, weights
         # What is kept for the next run would come on top of what memory is planned for.
-        self.shared = runs.Shared(0 if inputs.memory_limit else 4)
+        self.shared = runs.Shared(keeps=not inputs.memory_limit)
         self.content = files.read(inputs.content or "")
         self.paintings = [files.read(path) for path in inputs.styles]
         self.digests = {

@@ -32,6 +32,8 @@ def draft(
     Raises:
         WeightsError: the embedded network is damaged.
     """
+    from vgg.network import operations
+
     if (
         job.inputs.draft == "none"
         or job.schedule.exact
@@ -45,10 +47,10 @@ def draft(
     if not location.exists():
         return None  # an installation without it, which has the network asked for
     embedded = read(location.path)
-    fits = weights.fingerprint != embedded.fingerprint and set(objective.layers) <= set(
-        embedded.layers
-    )
-    return embedded if fits and _same_eyes(weights, embedded) else None
+    if not set(objective.layers) <= set(embedded.layers):
+        return None
+    cost = [operations(each, objective.layers) for each in (embedded, weights)]
+    return embedded if cost[0] < cost[1] / 2 and _same_eyes(weights, embedded) else None
 
 
 def _same_eyes(weights: Weights, embedded: Weights) -> bool:

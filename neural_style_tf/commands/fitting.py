@@ -90,4 +90,4 @@ def fitted(
     schedule = dataclasses.replace(job.schedule, history=plan.history or None)
     if plan.gives_back:
         tensorflow.give_back_memory()
-    return schedule, None if plan.side is None else (plan.side, Reach(strides, channels, margin))
+    return schedule, None if plan.side is None else (plan.side, Reach(strides, margin))

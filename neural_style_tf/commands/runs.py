@@ -85,19 +85,20 @@ class Shared:
     """What runs in one process can share: networks as they are built, and the graphs made of them.
 
     Args:
-        most: graphs that are kept; 0 keeps nothing.
+        keeps: whether anything is kept for the next run: the last graphs, and two networks, the one
+            that paints and the one that judges.
     """
 
-    def __init__(self, most: int = 0) -> None:
-        self.most = most
-        self.networks: Recent[Any, VGG] = Recent(min(most, 2))
+    def __init__(self, *, keeps: bool = False) -> None:
+        self.keeps = keeps
+        self.networks: Recent[Any, VGG] = Recent(2 if keeps else 0)
 
     @functools.cached_property
     def graphs(self) -> Graphs:
         """For `stylize`; TensorFlow has been started."""
         from neural_style_tf.optimization import Graphs
 
-        return Graphs(self.most)
+        return Graphs(1 if self.keeps else 0)
 
     def network(self, weights: Weights, **how: Any) -> VGG:
         """As `vgg.network.build` makes it, arguments and all."""
