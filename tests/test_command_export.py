@@ -192,8 +192,14 @@ def test_it_is_served(folder: Path) -> None:
         assert abs(painted - ours[0]).max() < 0.5 + CLOSE
 
 
-@pytest.mark.parametrize("size", [100, 100_000])
-@pytest.mark.parametrize("model", [["--model", "net.npz"], ["--network", "tiny.mat"]])
+@pytest.mark.parametrize(
+    ("model", "size"),
+    [
+        (["--model", "net.npz"], 100),
+        (["--model", "net.npz"], 100_000),
+        (["--network", "tiny.mat"], 100_000),
+    ],
+)
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX limits")
 def test_a_disk_that_refuses_leaves_the_old_export(
     folder: Path, model: list[str], size: int
