@@ -122,9 +122,8 @@ def quality(options: argparse.Namespace) -> None:
             for loop in loops:
                 first = start_picture(tf.constant(pixels), 1.0, 0)
                 # The lowest loss after 0, 1, … evaluations from noise, at full size alone.
-                last = max(SHOWN)
-                steps_of = loop.steps(first, targets, last, stops=range(last))
-                curve = [step.result.loss for step in steps_of]
+                steps_taken = loop.steps(first, targets, max(SHOWN), stops=range(max(SHOWN)))
+                curve = [step.result.loss for step in steps_taken]
                 cells += [f"{curve[n]:.3g}" for n in SHOWN]
                 reached = next((n for n, value in enumerate(curve) if value <= own), None)
                 steps.append(f"> {len(curve) - 1}" if reached is None else f"{reached}")
