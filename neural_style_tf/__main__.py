@@ -11,7 +11,7 @@ from typing import Any
 from absl import app, logging
 
 from neural_style_tf import __version__
-from neural_style_tf.commands.interrupts import EXIT_CODE, heed, leave
+from neural_style_tf.commands.interrupts import exit_code, heed, leave
 from neural_style_tf.commands.options import Parser
 from neural_style_tf.errors import NeuralStyleError
 from vgg import WeightsError
@@ -31,7 +31,7 @@ def console() -> None:
     try:
         sys.exit(_reported(lambda: app.run(execute, flags_parser=parse)))
     except SystemExit as end:
-        if end.code == EXIT_CODE:
+        if end.code == exit_code():
             leave()
         raise
 
@@ -86,7 +86,7 @@ def _reported(work: Callable[[], int]) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         print("interrupted: nothing is written", file=sys.stderr)
-        return EXIT_CODE
+        return exit_code()
 
 
 def _out_of_memory(error: Exception) -> bool:

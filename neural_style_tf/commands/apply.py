@@ -258,7 +258,7 @@ def _folder(work: _Work, tasks: list[Task], options: argparse.Namespace, begun: 
             "Interrupted: %d of %d pictures are there, the same command goes on with the others",
             *(len(tasks) - len(todo) + done, len(tasks)),
         )
-        return interrupts.EXIT_CODE
+        return interrupts.exit_code()
     finally:
         if bar:
             bar.close()

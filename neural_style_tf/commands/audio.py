@@ -145,7 +145,7 @@ def run(options: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             interrupts.exit_on_next()
             logging.warning("Interrupted: ending with the best sound so far")
-            return interrupts.EXIT_CODE
+            return interrupts.exit_code()
     return 0
 
 

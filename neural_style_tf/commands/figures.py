@@ -121,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
             if isinstance(stopped, NeuralStyleError):
                 raise
             interrupts.exit_on_next()
-            return interrupts.EXIT_CODE
+            return interrupts.exit_code()
     logging.info("Wrote %s: the figures, to be opened in a browser", folder / "index.html")
     return 0
 

@@ -1,4 +1,8 @@
-"""Ctrl-C at once, though TensorFlow's calls cannot be interrupted."""
+"""Ctrl-C at once, though TensorFlow's calls cannot be interrupted.
+
+And SIGTERM, with which services, batch systems and containers ask a program to end: all that is
+said of Ctrl-C here is meant of it, too.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +17,11 @@ from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
 
-EXIT_CODE = 130  # 128 + SIGINT, as shells have it
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-# No Events: their locks are Python's, and a second Ctrl-C would wait for the first's.
-_asked = False
+# The signal that came. No Event: its lock is Python's, and a second Ctrl-C would wait for the
+# first's.
+_asked = 0
 _deferred = False
 
 
@@ -29,16 +34,22 @@ def heed() -> None:
 
     global _asked
 
-    def handler(*_: object) -> None:
+    def handler(number: int, _: object) -> None:
         global _asked
-        _asked = True
+        _asked = number
         if not _deferred:
             raise KeyboardInterrupt
 
-    _asked = False
+    _asked = 0
     with contextlib.suppress(ValueError):  # only the main thread may
-        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-            signal.signal(signal.SIGINT, handler)
+        for each in _SIGNALS:
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, handler)
+
+
+def exit_code() -> int:
+    """Of the interrupted process: 128 and the signal, as shells have it."""
+    return 128 + (_asked or signal.SIGINT)
 
 
 def check() -> None:
@@ -105,7 +116,8 @@ def interruptible(items: Iterator[T]) -> Iterator[T]:
 def exit_on_next() -> None:
     """From now on, Ctrl-C ends the process at once."""
     with contextlib.suppress(ValueError):  # only the main thread may
-        signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_CODE))
+        for each in _SIGNALS:
+            signal.signal(each, lambda *_: os._exit(exit_code()))
 
 
 def leave() -> NoReturn:
@@ -116,4 +128,4 @@ def leave() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    os._exit(EXIT_CODE)
+    os._exit(exit_code())

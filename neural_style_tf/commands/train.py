@@ -194,7 +194,7 @@ def run(options: argparse.Namespace) -> int:
             interrupts.exit_on_next()
             keeper.keep()
             logging.warning("Interrupted: with --resume the same command goes on")
-            return interrupts.EXIT_CODE
+            return interrupts.exit_code()
     _tell_unreadable(photos)
     if chief:
         card = {
