@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 def distill(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its modules import each other as scripts do."""
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "distill"))
-    for name in ("pictures", "networks", "channels", "fit", "pool", "train"):
+    for name in ("pictures", "networks", "channels", "fit", "grown", "bank", "train"):
         monkeypatch.delitem(sys.modules, name, raising=False)
 
 
@@ -65,7 +66,7 @@ def test_noise_has_the_spectrum_that_was_asked_for(distill: None) -> None:
 
 
 def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
-    """One step of each kind on a random teacher; then PyTorch and Keras see the same."""
+    """All of the training on a random teacher; then PyTorch and Keras see the same."""
     torch = pytest.importorskip("torch", reason="the training script needs PyTorch")
     from networks import NAMES, Teacher
     from train import Settings, Training
@@ -75,17 +76,24 @@ def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
     from vgg.weights import Weights, read, write_npz
 
     teacher = Weights(tiny.weights((64, 128, 256, 512, 512)), np.array(tiny.MEAN_PIXEL))
-    settings = Settings(
-        rounds=2, fit_crops=8, fit_grown=2, size=32, steps=1, fresh=1, grown=1, members=1
-    )
+    settings = Settings(fit_crops=8, crops=6, grown=1, size=32, steps=4, batch=4, warmup=1)
     data = [tiny.picture(64, 80, 1), tiny.picture(90, 70, 2)]
-    training = Training(Teacher(teacher), data, settings, "cpu")
-    lines = list(training.run(tmp_path, every=1))
-    assert lines[0].startswith("round 1, 8 pictures: ")
-    assert lines[-1].startswith("step 1, loss ")
-    assert list(Training(Teacher(teacher), data, settings, "cpu").run(tmp_path)) == [
-        "continued after round 2, step 1"
+
+    def begun() -> Training:
+        return Training(Teacher(teacher), data, settings, "cpu")
+
+    training = begun()
+    running = training.run(tmp_path / "whole", every=2)
+    lines = [next(running), next(running)]
+    shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    lines += running
+    begins = ("least squares, 8 pictures: ", "step 2, loss ", "step 4, loss ", "all layers: ")
+    assert all(line.startswith(begin) for line, begin in zip(lines, begins, strict=True))
+    assert list(begun().run(tmp_path / "cut", every=2)) == [
+        "continued after step 2",
+        *lines[2:],
     ]
+    assert list(begun().run(tmp_path / "cut")) == ["continued after step 4"]
     write_npz(tmp_path / "student.npz", training.student.weights({"name": "student"}))
     layers = [name.replace("conv", "relu") for name in NAMES]
     pixels = tiny.picture(37, 45, 3).astype(np.float32)

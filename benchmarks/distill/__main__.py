@@ -2,9 +2,9 @@
 
     python benchmarks/distill --teacher imagenet-vgg-verydeep-19.mat --pictures DIR
 
-Fits every layer by least squares, two rounds (a quarter of an hour on two cores), then trains if
-`--steps` says so: kill it and start it again, it continues. Writes `vgg/compact.npz` after each
-round and checkpoint. Uses a GPU where PyTorch has one.
+Fits every layer by least squares, then all of them together by Adam (on two cores a quarter of an
+hour and an hour): kill it and start it again, it continues. Writes `vgg/compact.npz` with each
+checkpoint. Uses a GPU where PyTorch has one.
 """
 
 from __future__ import annotations
@@ -60,7 +60,6 @@ def main() -> int:
                         "license": "CC BY 4.0, derived from the teacher",
                         "made_by": "benchmarks/distill (PyTorch)",
                         "pictures": len(found),
-                        "rounds": training.round,
                         "steps": training.step,
                         "missed": {k: round(v, 4) for k, v in training.missed.items()},
                         "settings": settings._asdict(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from networks import STYLE, Student, relu
 from torch import Tensor
@@ -43,8 +45,15 @@ def choose(activation: Tensor, kernel: Tensor, count: int, layer: str) -> Tensor
     return torch.tensor(sorted(chosen))
 
 
-def embed(student: Student, name: str, seen: Tensor, before: Tensor, scale: Tensor) -> Tensor:
-    """Set a layer's embeddings, by least squares; that of its rectifier, `[k, C]`.
+def embed(
+    student: Student,
+    name: str,
+    seen: Tensor,
+    before: Tensor,
+    scale: Tensor,
+    taught: Collection[str] = (),
+) -> None:
+    """Set a layer's embeddings, before its rectifier and after, by least squares.
 
     Args:
         student: whose they are.
@@ -52,10 +61,11 @@ def embed(student: Student, name: str, seen: Tensor, before: Tensor, scale: Tens
         seen: what the student makes of it, before the rectifier, of unit size: `[B, k, h, w]`.
         before: the teacher's, `[B, C, h, w]`.
         scale: by which the teacher's is divided.
+        taught: activations whose embeddings stay as they are.
     """
     pairs = {name: (seen, before), relu(name): (seen.relu(), before.relu())}
     for layer, (given, asked) in pairs.items():
-        if layer in student.embeddings:
+        if layer in student.embeddings and layer not in taught:
             f, target = rows(given).double(), rows(asked).double() / scale
             square, cross = f.T @ f, f.T @ target
             square += 1e-5 * torch.diag(square.diagonal().clamp(min=1e-6))
@@ -65,4 +75,3 @@ def embed(student: Student, name: str, seen: Tensor, before: Tensor, scale: Tens
             spread = torch.einsum("kc,kl,lc->", matrix, f.T @ f, matrix)
             matrix *= (target.square().sum() / spread).sqrt()
             student.embeddings[layer].copy_(matrix)
-    return student.embeddings[relu(name)]

@@ -7,6 +7,8 @@ later ones as far as that can be.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from channels import choose, embed
@@ -25,10 +27,17 @@ def fit(
     teacher: Teacher,
     pixels: Tensor,
     random: np.random.Generator,
-    *,
-    choosing: bool,
+    taught: Collection[str] = (),
 ) -> None:
-    """Set the student's kernels from pictures `[B, 3, H, W]`; which channels it keeps, if asked."""
+    """Set which channels the student keeps, its kernels and embeddings, from `[B, 3, H, W]`.
+
+    Args:
+        student, teacher, pixels: these.
+        random: chooses positions.
+        taught: activations that the student has been taught since. Down to the deepest of them all
+            stays as it is but for the embeddings of the others.
+    """
+    deepest = max(taught, default="")
     with torch.no_grad():
         wide = seen = pixels
         kernel = teacher.kernels[0]
@@ -41,13 +50,17 @@ def fit(
             wide = functional.relu(before)
             following = teacher.kernels[index + 1] if index + 1 < len(NAMES) else None
             kept = student.kept[name]
-            if choosing and name in KEPT:
+            fixed = relu(name) <= deepest
+            if name in KEPT and not fixed:
                 assert following is not None
                 kept.copy_(choose(wide, following, len(kept), relu(name)))
-            scale = student.scales[index] = wide.square().mean().sqrt()
+            if not fixed:
+                student.scales[index] = wide.square().mean().sqrt()
+            scale = student.scales[index]
             if index:
-                asked = before[:, kept] / scale
-                _fit_layer(student, name, kernel, seen, asked, random)
+                if not fixed:
+                    asked = before[:, kept] / scale
+                    _fit_layer(student, name, kernel, seen, asked, random)
                 seen = student.convolve(name, seen)
             else:
                 student.kernel.copy_(kernel[kept])
@@ -56,7 +69,9 @@ def fit(
             if following is not None:
                 kernel = following
                 if name in KEPT:
-                    embedding = embed(student, name, seen, before, scale)
+                    if index or not fixed:  # the first layer is the teacher's own as before
+                        embed(student, name, seen, before, scale, taught)
+                    embedding = student.embeddings[relu(name)]
                     kernel = torch.einsum("oihw,ki->okhw", following, embedding)
             seen = functional.relu(seen)
 

@@ -18,16 +18,16 @@ from vgg.weights import Weights
 RANKS = {
     "conv1_2": (16, 16),
     "conv2_1": (16, 32),
-    "conv2_2": (32, 32),
+    "conv2_2": (24, 32),
     "conv3_1": (32, 64),
-    "conv3_2": (48, 48),
-    "conv3_3": (48, 48),
-    "conv3_4": (48, 48),
+    "conv3_2": (40, 40),
+    "conv3_3": (40, 40),
+    "conv3_4": (40, 40),
     "conv4_1": (48, 96),
     "conv4_2": (64, 64),
-    "conv4_3": (48, 48),
-    "conv4_4": (48, 48),
-    "conv5_1": (64, 64),
+    "conv4_3": (32, 32),
+    "conv4_4": (32, 32),
+    "conv5_1": (48, 48),
     "conv5_2": (48, 48),
 }
 NAMES = ("conv1_1", *RANKS)
@@ -36,15 +36,16 @@ NAMES = ("conv1_1", *RANKS)
 KEPT = {
     "conv1_1": 32,
     "conv1_2": 32,
-    "conv2_1": 80,
+    "conv2_1": 64,
     "conv2_2": 96,
-    "conv3_1": 160,
+    "conv3_1": 128,
     "conv3_2": 128,
     "conv3_3": 96,
     "conv3_4": 128,
-    "conv4_1": 320,
+    "conv4_1": 256,
     "conv4_3": 256,
     "conv4_4": 256,
+    "conv5_1": 256,
 }
 RELUS = tuple(name.replace("conv", "relu") for name in NAMES)
 STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -120,8 +121,7 @@ class Student(nn.Module):
             count = KEPT.get(name, len(bias))
             self.kept[name] = nn.Parameter(torch.arange(count), requires_grad=False)
             for layer in {name, relu(name)} & set(EMBEDDED) if name in KEPT else ():
-                empty = torch.zeros(count, len(bias))
-                self.embeddings[layer] = nn.Parameter(empty, requires_grad=False)
+                self.embeddings[layer] = nn.Parameter(torch.zeros(count, len(bias)))
         width = len(self.kept["conv1_1"])
         self.register_buffer("kernel", teacher.kernels[0][:width].detach().clone())
         self.register_buffer("bias", teacher.biases[0][:width].detach().clone())
@@ -177,10 +177,13 @@ class Student(nn.Module):
         }
         for index, name in enumerate(NAMES[1:], 1):
             before, after = self.scales[index - 1], self.scales[index]
+            first, second, third = (self.factors[f"{name}/{part}"] for part in range(3))
+            # What one is divided by the last is multiplied with: float16 does not go far.
+            sizes = first.abs().max(), second.abs().max()
             convolutions[name] = (
-                hwio(self.factors[f"{name}/0"] / before),
-                hwio(self.factors[f"{name}/1"]),
-                hwio(self.factors[f"{name}/2"] * after),
+                hwio(first / sizes[0]),
+                hwio(second / sizes[1]),
+                hwio(third * (sizes[0] * sizes[1] * after / before)),
                 array(self.factors[f"{name}/bias"] * after),
             )
         mean = array(self.mean).reshape(-1).astype(np.float64)
