@@ -178,14 +178,12 @@ class Student(nn.Module):
         for index, name in enumerate(NAMES[1:], 1):
             before, after = self.scales[index - 1], self.scales[index]
             first, second, third = (self.factors[f"{name}/{part}"] for part in range(3))
-            # What one is divided by the last is multiplied with: float16 does not go far.
-            sizes = first.abs().max(), second.abs().max()
-            convolutions[name] = (
-                hwio(first / sizes[0]),
-                hwio(second / sizes[1]),
-                hwio(third * (sizes[0] * sizes[1] * after / before)),
-                array(self.factors[f"{name}/bias"] * after),
-            )
+            parts = (first, second, third * (after / before))
+            # All of one size, whatever came of training: float16 does not go far.
+            sizes = torch.stack([part.abs().max() for part in parts]).clamp(min=1e-20)
+            even = sizes.log().mean().exp()
+            kernels = (hwio(part * even / size) for part, size in zip(parts, sizes, strict=True))
+            convolutions[name] = (*kernels, array(self.factors[f"{name}/bias"] * after))
         mean = array(self.mean).reshape(-1).astype(np.float64)
         embeddings = {
             layer: array(self.embeddings[layer]).astype(np.float16)
