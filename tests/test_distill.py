@@ -68,6 +68,7 @@ def test_noise_has_the_spectrum_that_was_asked_for(distill: None) -> None:
 def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
     """All of the training on a random teacher; then PyTorch and Keras see the same."""
     torch = pytest.importorskip("torch", reason="the training script needs PyTorch")
+    from bank import WEIGHTS
     from networks import NAMES, Teacher
     from train import Settings, Training
 
@@ -76,7 +77,7 @@ def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
     from vgg.weights import Weights, read, write_npz
 
     teacher = Weights(tiny.weights((64, 128, 256, 512, 512)), np.array(tiny.MEAN_PIXEL))
-    settings = Settings(fit_crops=8, crops=6, grown=1, size=32, steps=4, batch=4, warmup=1)
+    settings = Settings(fit_crops=16, crops=6, grown=1, size=48, steps=4, batch=4, warmup=1)
     data = [tiny.picture(64, 80, 1), tiny.picture(90, 70, 2)]
 
     def begun() -> Training:
@@ -84,11 +85,26 @@ def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
 
     training = begun()
     running = training.run(tmp_path / "whole", every=2)
-    lines = [next(running), next(running)]
+    lines = [next(running)]
+    assert training.grown is not None
+    assert not training.grown.requires_grad
+    fitted = training.student.factors["conv4_1/1"].detach().clone()
+    lines.append(next(running))
+    assert not torch.equal(fitted, training.student.factors["conv4_1/1"])
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
+    lines.append(next(running))
+    taught = {name: value.clone() for name, value in training.student.state_dict().items()}
     lines += running
-    begins = ("least squares, 8 pictures: ", "step 2, loss ", "step 4, loss ", "all layers: ")
+    # What was taught stays; what was not is embedded, or fitted, anew.
+    anew = {k for k, v in training.student.state_dict().items() if not torch.equal(v, taught[k])}
+    assert {"embeddings.relu3_3", "embeddings.conv4_1", "factors.conv5_2/1"} <= anew
+    assert all(k.startswith(("embeddings.", "factors.conv5_2")) or k == "scales" for k in anew)
+    assert not anew & {f"embeddings.{layer}" for layer in ("conv1_1", "relu1_1", *WEIGHTS)}
+    assert torch.equal(training.student.scales[:-1], taught["scales"][:-1])
+    begins = ("least squares, 16 pictures: ", "step 2, loss ", "step 4, loss ", "all layers: ")
     assert all(line.startswith(begin) for line, begin in zip(lines, begins, strict=True))
+    losses = [float(line[len(begins[1]) :].partition(":")[0]) for line in lines[1:3]]
+    assert losses[1] < losses[0] < 100
     assert list(begun().run(tmp_path / "cut", every=2)) == [
         "continued after step 2",
         *lines[2:],
@@ -106,6 +122,41 @@ def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
         wanted = expected[layer].numpy().transpose(0, 2, 3, 1)
         # float16 kernels, one after the other.
         assert np.abs(seen[layer] - wanted).max() <= 0.02 * np.abs(wanted).max(), layer
+
+
+def test_the_distance_is_what_is_missed_of_features_and_of_gram_matrices(distill: None) -> None:
+    """Against NumPy float64; nothing is missed of the teacher itself."""
+    torch = pytest.importorskip("torch", reason="the training script needs PyTorch")
+    from bank import FLOOR, GRAMS, WEIGHTS, Bank
+    from networks import Teacher
+
+    from vgg.weights import Weights
+
+    teacher = Teacher(Weights(tiny.weights((8, 8, 8, 8, 8)), np.array(tiny.MEAN_PIXEL)))
+    pixels = torch.tensor(np.stack([tiny.picture(32, 32, i) for i in range(3)]) / 1.0).float()
+    pixels = pixels.permute(0, 3, 1, 2)
+    bank, chosen = Bank(teacher, pixels), torch.tensor([2, 0])
+    with torch.no_grad():
+        asked = teacher(pixels, tuple(WEIGHTS))
+    assert bank.distance({k: v[chosen] for k, v in asked.items()}, chosen) < 1e-4  # float16
+    given = {k: v[chosen] * 0.7 + 0.1 * v.std() for k, v in asked.items()}
+    expected = 0.0
+    for layer, weight in WEIGHTS.items():
+        thin = 2 if layer == "relu2_1" else 1
+        target, got = (
+            features[layer][..., ::thin, ::thin].numpy().astype(np.float64).reshape(n, 8, -1)
+            for features, n in ((asked, 3), (given, 2))
+        )
+        grams, own = (f @ f.transpose(0, 2, 1) / f[0].size for f in (target, got))
+        pairs = (
+            (target - target.mean(2, keepdims=True), got - target[chosen], 1.0),
+            (grams, own - grams[chosen], GRAMS),
+        )
+        for size, wrong, share in pairs:
+            sizes = (size**2).sum((1, 2))
+            relative = (wrong**2).sum((1, 2)) / (sizes[chosen] + FLOOR * sizes.mean())
+            expected += weight * share * relative.mean()
+    assert float(bank.distance(given, chosen)) == pytest.approx(expected, rel=0.01)
 
 
 def test_channels_that_others_follow_from_are_kept(distill: None) -> None:

@@ -34,8 +34,8 @@ def fit(
     Args:
         student, teacher, pixels: these.
         random: chooses positions.
-        taught: activations that the student has been taught since. Down to the deepest of them all
-            stays as it is but for the embeddings of the others.
+        taught: activations that the student knows by now. Down to the deepest of them all stays as
+            it is but for the embeddings of the others.
     """
     deepest = max(taught, default="")
     with torch.no_grad():
@@ -69,8 +69,7 @@ def fit(
             if following is not None:
                 kernel = following
                 if name in KEPT:
-                    if index or not fixed:  # the first layer is the teacher's own as before
-                        embed(student, name, seen, before, scale, taught)
+                    embed(student, name, seen, before, scale, taught)
                     embedding = student.embeddings[relu(name)]
                     kernel = torch.einsum("oihw,ki->okhw", following, embedding)
             seen = functional.relu(seen)

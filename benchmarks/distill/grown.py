@@ -16,7 +16,7 @@ from torch import Tensor
 # Steps from a start to a finished picture, and how many times on the way it is looked at.
 LIFE, AGES = 80, 4
 # Of the content and TV terms: mostly the defaults; now and then one is left out or made light.
-WEIGHTS, ODDS = (0.0, 0.2, 1.0), (0.2, 0.2, 0.6)
+SHARES, ODDS = (0.0, 0.2, 1.0), (0.2, 0.2, 0.6)
 
 
 def gram(features: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def _lived(
         return torch.tensor(pixels, dtype=torch.float32, device=device).permute(0, 3, 1, 2)
 
     def weights() -> Tensor:
-        return torch.tensor(random.choice(WEIGHTS, count, p=ODDS), device=device)
+        return torch.tensor(random.choice(SHARES, count, p=ODDS), device=device)
 
     contents, styles = crops(), crops()
     noise = [pictures.noise(size, random.uniform(0, 1.2), random) for _ in range(count)]
@@ -84,5 +84,5 @@ def _lived(
         step = mean / (1 - 0.8**age) / ((square / (1 - 0.95**age)).sqrt() + 1e-12)
         x = x.detach() - rate * step
         if age % (LIFE // AGES) == 0:
-            stages.append(x)
+            stages.append(x.detach())  # the next step asks for gradients of this one
     return stages

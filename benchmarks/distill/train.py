@@ -109,7 +109,9 @@ class Training:
         if self.step and not self.finished:
             settings, random = self.settings, np.random.default_rng(self.settings.seed)
             pixels = self.crops(settings.fit_crops, 2)
-            fit(self.student, self.teacher, pixels, random, tuple(WEIGHTS))
+            # The first layer is the teacher's own, and has its embeddings already.
+            taught = ("conv1_1", "relu1_1", *WEIGHTS)
+            fit(self.student, self.teacher, pixels, random, taught)
             self.finished = True
             yield f"all layers: {self._report()}"
 
