@@ -30,6 +30,7 @@ def gram_size(positions: Any, channels: int, norm: str) -> Any:
 
 def squared_distance(f: tf.Tensor, p: tf.Tensor, space: Space) -> tf.Tensor:
     """Σ(F−P)² of features `[1, h, w, C]`, compared in that space: a scalar."""
+    f = tf.cast(f, tf.float32)
     if space.metric is None:
         return tf.reduce_sum(tf.math.squared_difference(f, p))
     difference = tf.reshape(f - p, (-1, p.shape[-1]))

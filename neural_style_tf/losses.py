@@ -1,6 +1,7 @@
 """The loss of neural style transfer (Gatys et al. 2015): `Loss` ties sums and distances together.
 
-Everything is float32 on the device and differentiable; nothing knows where the features come from.
+Everything but features is float32, on the device and differentiable; nothing knows where features
+come from.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ class Loss(tf.Module):
     """A network and an Objective: targets from pictures, the loss of a picture, its gradient.
 
     Args:
-        network: `[1, H, W, 3]` float32 RGB 0-255 -> `{layer: [1, h, w, C]}`, with at least
-            `objective.layers`; with `embeddings`, `{layer: [k, C]}`, of layers that have k channels
-            instead (see `Space`), as `vgg.load` has.
+        network: `[1, H, W, 3]` float32 RGB 0-255 -> `{layer: [1, h, w, C]}`, float32 or bfloat16,
+            with at least `objective.layers`; with `embeddings`, `{layer: [k, C]}`, of layers that
+            have k channels instead (see `Space`), as `vgg.load` has.
         objective: what is wanted.
     """
 
@@ -90,7 +91,7 @@ class Loss(tf.Module):
         """What is compared of a content picture `[1, H, W, 3]`: `{layer: [1, h, w, C]}`."""
         layers = self.objective.shares("content")
         features = self.network(content) if layers else {}
-        return {layer: features[layer] for layer in layers}
+        return {layer: tf.cast(features[layer], tf.float32) for layer in layers}
 
     def moments(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a style picture `[1, H, W, 3]`, any size: `{layer: FᵀF/(h·w)}`."""
@@ -102,7 +103,7 @@ class Loss(tf.Module):
         """What `moments` are of: `{layer: [1, h, w, C]}`."""
         layers = self.objective.shares("style")
         features = self.network(style) if layers else {}
-        return {layer: features[layer] for layer in layers}
+        return {layer: tf.cast(features[layer], tf.float32) for layer in layers}
 
     def targets(self, content: tf.Tensor, styles: Sequence[tf.Tensor]) -> Targets:
         """The targets from pictures `[1, H, W, 3]` of any size.

@@ -48,16 +48,35 @@ class Sums(NamedTuple):
 
 @tf.custom_gradient
 def product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """FᵀF of `[1, h, w, C]` features, summed over positions: `[C, C]`.
+    """FᵀF of `[1, h, w, C]` features, float32 or bfloat16, over all positions: `[C, C]`, float32.
 
     Its gradient F(U + Uᵀ) is one matrix product; the library's own would be two.
     """
     flat = tf.reshape(features, (-1, features.shape[-1]))  # [h·w, C]
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(tf.matmul(flat, upstream + tf.transpose(upstream)), tf.shape(features))
+        matrix = tf.cast(upstream + tf.transpose(upstream), flat.dtype)
+        return tf.reshape(tf.matmul(flat, matrix), tf.shape(features))
 
+    if flat.dtype == tf.bfloat16:
+        return _product_in_parts(flat), gradient
     return tf.matmul(flat, flat, transpose_a=True), gradient
+
+
+def _product_in_parts(flat: tf.Tensor) -> tf.Tensor:
+    """FᵀF of bfloat16 `[N, C]`: `[C, C]`, float32.
+
+    A matrix product adds up in float32, but rounds what it gives to 8 bits, and a loss is made of
+    small differences of such numbers. In sixteen parts most of that is lost in the sum.
+    """
+    count, channels = tf.shape(flat)[0], flat.shape[1]
+    # Never so many that writing them takes longer than reading the features.
+    parts = tf.clip_by_value(count // (4 * channels), 1, 16)
+    even = count // parts * parts
+    split = tf.reshape(flat[:even], (parts, -1, channels))
+    products = tf.cast(tf.matmul(split, split, transpose_a=True), tf.float32)
+    rest = tf.cast(flat[even:], tf.float32)
+    return tf.reduce_sum(products, 0) + tf.matmul(rest, rest, transpose_a=True)
 
 
 def symmetric(matrix: tf.Tensor) -> tf.Tensor:

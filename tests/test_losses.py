@@ -99,6 +99,54 @@ def test_gram_norms() -> None:
         assert g.numpy() == pytest.approx(raw / divisor, rel=1e-5)
 
 
+@pytest.mark.parametrize("size", [(37, 29), (3, 2), (1, 1)])
+def test_products_of_features_in_bfloat16(size: tuple[int, int]) -> None:
+    """All positions count, and rounding stays far below what eight bits would leave."""
+    random = np.random.default_rng(0)
+    drawn = random.exponential(size=(1, *size, 8)) + random.exponential(size=8)
+    drawn[0, -1, -1] = 40.0  # what is left over once the positions are split evenly
+    features = tf.cast(tf.constant(drawn, tf.float32), tf.bfloat16)
+    flat = tf.cast(features, tf.float64).numpy().reshape(-1, 8)
+    with tf.GradientTape() as tape:
+        tape.watch(features)
+        made = product(features)
+        upstream = random.normal(size=(8, 8))
+        loss = tf.reduce_sum(made * tf.constant(upstream, tf.float32))
+    assert made.dtype == tf.float32
+    off = made.numpy() / (flat.T @ flat) - 1
+    assert np.sqrt(np.mean(off**2)) < (5e-4 if size[0] > 9 else 2e-3)
+    gradient = tape.gradient(loss, features)
+    assert gradient.dtype == tf.bfloat16
+    expected = flat @ (upstream + upstream.T)
+    got = tf.cast(gradient, tf.float64).numpy().reshape(-1, 8)
+    np.testing.assert_allclose(got, expected, 0, 1e-2 * np.abs(expected).max())
+
+
+def test_a_loss_of_features_in_bfloat16_is_nearly_the_same(
+    content: Picture, style: Picture
+) -> None:
+    """And what it compares with is float32 all the same."""
+    from vgg.network import build
+    from vgg.weights import Weights
+
+    weights = Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL))
+    objective = Objective()
+    results = []
+    for precision in ("float32", "bfloat16"):
+        # Averages, for where two pixels are nearly alike the greater may be the other one.
+        network = build(
+            weights, pooling="avg", layers=objective.layers, precision=precision, raw=True
+        )
+        loss = Loss(network, objective)
+        targets = loss.targets(as_pixels(content), [as_pixels(style)])
+        assert {each.dtype for each in tf.nest.flatten(targets)} == {tf.float32}
+        terms, gradient = loss.value_and_gradient(as_pixels(tiny.picture(48, 64, 5)), targets)
+        results.append((np.array(terms), gradient.numpy().ravel()))
+    (exact, a), (rounded, b) = results
+    assert rounded == pytest.approx(exact, rel=0.02)
+    assert a @ b > 0.99 * np.linalg.norm(a) * np.linalg.norm(b)
+
+
 def _literal(name: str, f: dict[str, Any], p: dict[str, Any], a: dict[str, Any]) -> float:
     """Each recipe's formula, written out from its text; f, p, a are features of one size."""
     objective = PRESETS[name].objective

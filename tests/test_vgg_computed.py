@@ -66,7 +66,11 @@ WIDE, MANY = (3, 3, 256, 128), (3, 3, 128, 256)
     [
         ("avx2 avx512f", True, WIDE, {}, "turned"),
         ("avx2 avx512f", True, WIDE, {"precision": "bfloat16"}, "turned"),
-        ("avx2 avx512f", True, MANY, {}, "plain"),
+        ("avx2 avx512f", True, MANY, {}, "winograd"),
+        ("avx2 avx512f", True, MANY, {"exact": True}, "plain"),
+        ("avx2 avx512f", True, MANY, {"precision": "bfloat16"}, "plain"),
+        ("avx2 avx512f", True, (3, 3, 512, 512), {"exact": True}, "turned"),
+        ("avx2 avx512f", True, (3, 3, 128, 128), {}, "plain"),
         ("avx2", True, MANY, {}, "winograd"),
         ("avx2", True, MANY, {"exact": True}, "turned"),
         ("avx2", True, MANY, {"precision": "bfloat16"}, "plain"),

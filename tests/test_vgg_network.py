@@ -74,7 +74,7 @@ def test_a_factored_layer_is_the_product_of_its_kernels(size: tuple[int, int]) -
 
 
 def test_in_bfloat16_the_features_are_nearly_the_same(models: dict[str, Any]) -> None:
-    """And whole grey levels are seen exactly; what goes in and comes out is float32."""
+    """And whole grey levels are seen exactly; what comes out is float32 but where it is raw."""
     import tensorflow as tf
 
     pixels = tiny.picture(48, 64, 1)[None].astype(np.float32)
@@ -88,6 +88,10 @@ def test_in_bfloat16_the_features_are_nearly_the_same(models: dict[str, Any]) ->
         assert activation.dtype == "float32"
         off = np.linalg.norm(activation - exact[layer]) / np.linalg.norm(exact[layer])
         assert off == 0 if layer in ("conv1_1", "relu1_1") else 0 < off < 0.06, layer
+    for layer, activation in build(precision="bfloat16", raw=True)(pixels).items():
+        assert activation.dtype == ("float32" if layer == "conv1_1" else "bfloat16")
+        assert np.array_equal(activation, tf.cast(rounded[layer], activation.dtype)), layer
+    assert all(each.dtype == "float32" for each in build(raw=True)(pixels).values())
     gradients = []
     # Averages, for where two pixels are nearly alike the greater of them may be the other one.
     for network in (models["avg"], build(pooling="avg", precision="bfloat16")):

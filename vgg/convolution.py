@@ -14,7 +14,7 @@ from vgg.processor import features
 # From benchmarks/convolutions.py.
 # Channels from which on, with AVX-512, oneDNN's plain way is the slower one.
 _WIDE = 256
-# Channels in and out from which on Winograd's algorithm pays for its sums (without AVX-512).
+# Channels in and out from which on Winograd's algorithm pays for its sums.
 _MANY = (128, 256)
 
 
@@ -31,9 +31,8 @@ class Given(keras.initializers.Initializer):
 def algorithm(shape: Sequence[int], precision: str = "float32", *, exact: bool = False) -> str:
     """What computes a frozen convolution soonest here: "plain", "turned" or "winograd".
 
-    All but the plain one are for oneDNN on x86: a GPU's library chooses by itself. (Winograd's was
-    not measured with AVX-512. For bfloat16 oneDNN wants AVX-512; what takes its place would add up
-    in bfloat16.)
+    All but the plain one are for oneDNN on x86: a GPU's library chooses by itself. (For bfloat16
+    oneDNN wants AVX-512; what takes its place would add up in bfloat16.)
 
     Args:
         shape: of the kernel, `[k, k, in, out]`.
@@ -43,13 +42,13 @@ def algorithm(shape: Sequence[int], precision: str = "float32", *, exact: bool =
     side, _, channels, out = shape
     if side == 1 or not _on_onednn() or tf.config.list_physical_devices("GPU"):
         return "plain"
-    known = features()
+    known, single = features(), precision == "float32"
+    many = side == 3 and channels >= _MANY[0] and out >= _MANY[1]
+    if many and single and not exact and "avx2" in known:
+        return "winograd"
     if "avx512f" in known or not known:
         return "turned" if channels >= _WIDE else "plain"
-    if "avx2" not in known or precision != "float32":
-        return "plain"
-    many = side == 3 and channels >= _MANY[0] and out >= _MANY[1]
-    return "winograd" if many and not exact else "turned"
+    return "turned" if single and "avx2" in known else "plain"
 
 
 def _on_onednn() -> bool:

@@ -62,6 +62,7 @@ def build(
     layers: Iterable[str] | None = None,
     precision: str = "float32",
     exact: bool = False,
+    raw: bool = False,
 ) -> VGG:
     """A frozen model that computes the named activations and nothing deeper.
 
@@ -71,13 +72,14 @@ def build(
             border is over the real pixels only.
         layers: names out of `weights.layers`; all of them by default.
         precision: of weights and activations, "float32" or "bfloat16" (8 bits of mantissa; twice
-            as fast on processors that have it, and very slow elsewhere). What goes in and comes
-            out is float32 all the same.
+            as fast on processors that have it, and very slow elsewhere).
         exact: the numbers of a plain convolution, to the last bit; else some may be computed by
             Winograd's algorithm, where that is faster, and differ in the sixth digit.
+        raw: activations in `precision`, as the next layer is given them; for who computes on.
 
     Returns:
-        float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`, in the network's order.
+        float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`, in the network's order,
+        float32 too but where `raw`.
 
     Raises:
         WeightsError: unknown pooling or precision, a layer that the network lacks, no layer at
@@ -129,8 +131,11 @@ def build(
         else:
             layer = POOLING[pooling](2, name=name, **plain, **_SAME)
         current = layer(current)
+        single_precision = keras.ops.cast(current, "float32")
+        if name == "relu1_1":
+            current = keras.ops.cast(current, precision)  # once, for all that is made of it
         if name in wanted:
-            outputs[name] = keras.ops.cast(current, "float32")
+            outputs[name] = current if raw else single_precision
     model = VGG(pixels, outputs, name="vgg")
     embeddings = {name: weights.embedding(name) for name in outputs}
     model.embeddings = {name: each for name, each in embeddings.items() if each is not None}

@@ -159,6 +159,7 @@ class Run:
             layers=self.objective.layers,
             precision=self.precision,
             exact=self.job.schedule.exact,
+            raw=True,
         )
 
     def steps(self, stops: Collection[int]) -> Iterator[Step]:

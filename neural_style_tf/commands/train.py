@@ -318,7 +318,13 @@ def _trainer(
 
     # Several workers would send each other what each has read, which TensorFlow cannot in bfloat16.
     with contextlib.nullcontext() if distribution.workers() > 1 else strategy.scope():
-        network = build(weights, pooling=job.pooling, layers=objective.layers, precision=precision)
+        network = build(
+            weights,
+            pooling=job.pooling,
+            layers=objective.layers,
+            precision=precision,
+            raw=True,
+        )
     with strategy.scope():
         model = TransformNet(
             job.architecture, job.names, precision=precision, seed=job.training.seed
