@@ -99,6 +99,41 @@ class TurnedConvolution(keras.layers.Conv2D):
         return tf.nn.bias_add(result, self.bias) if self.use_bias else result
 
 
+class Opening(keras.layers.Layer):
+    """conv1_1 and relu1_1 of a network that goes on in bfloat16.
+
+    Forward in float32, for it sees whole grey levels, which eight bits would blur. What comes back
+    has eight bits already, and is taken on in bfloat16: at three channels some six times as fast.
+    """
+
+    def __init__(self, kernel: np.ndarray, bias: np.ndarray, **options: Any) -> None:
+        super().__init__(trainable=False, dtype="float32", **options)
+        self.kernel = self.add_weight(
+            name="kernel", shape=kernel.shape, initializer=Given(kernel), trainable=False
+        )
+        self.bias = self.add_weight(
+            name="bias", shape=bias.shape, initializer=Given(bias), trainable=False
+        )
+
+    def call(self, inputs: Any) -> Any:
+        """float32 `[N, H, W, 3]` -> bfloat16 `[N, H, W, out]`."""
+        # Read once, outside: a custom gradient must not touch variables.
+        kernel, bias = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.bias)
+
+        @tf.custom_gradient
+        def opened(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+            summed = tf.nn.bias_add(tf.nn.conv2d(x, kernel, 1, "SAME"), bias)
+            activation = tf.cast(tf.nn.relu(summed), tf.bfloat16)
+
+            def gradient(upstream: tf.Tensor) -> tf.Tensor:
+                passed = tf.raw_ops.ReluGrad(gradients=upstream, features=activation)
+                return tf.cast(_backward(passed, tf.cast(kernel, tf.bfloat16)), tf.float32)
+
+            return activation, gradient
+
+        return opened(inputs)
+
+
 class Rectifier(keras.layers.Layer):
     """max(x + bias, 0): the end of a convolution, where something has to come before it."""
 

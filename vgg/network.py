@@ -21,7 +21,7 @@ import keras
 import tensorflow as tf
 
 from vgg import winograd
-from vgg.convolution import Given, Rectifier, TurnedConvolution, algorithm
+from vgg.convolution import Given, Opening, Rectifier, TurnedConvolution, algorithm
 
 POOLING = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
 PRECISIONS = ("float32", "bfloat16")
@@ -109,12 +109,17 @@ def build(
     outputs: dict[str, keras.KerasTensor] = {}
     late = _late(weights, wanted) if pooling == "max" else set()
     owed: np.ndarray | None = None  # a bias whose turn comes after the pooling
+    opening = precision == "bfloat16" and raw and "conv1_1" not in wanted
     for name in weights.layers:
         if wanted.keys() <= outputs.keys():
             break
         # The first layer sees whole grey levels, which eight bits would blur; it is cheap.
         plain = single if name in ("conv1_1", "relu1_1") else {"dtype": precision}
-        if name.startswith("conv"):
+        if opening and name == "conv1_1":
+            continue
+        if opening and name == "relu1_1":
+            layer = Opening(*weights.convolutions["conv1_1"], name=name)
+        elif name.startswith("conv"):
             *factors, kernel, bias = weights.convolutions[name]
             for number, factor in enumerate(factors, 1):
                 layer = _convolution(f"{name}_{number}", factor, None, plain, exact)
@@ -131,11 +136,8 @@ def build(
         else:
             layer = POOLING[pooling](2, name=name, **plain, **_SAME)
         current = layer(current)
-        single_precision = keras.ops.cast(current, "float32")
-        if name == "relu1_1":
-            current = keras.ops.cast(current, precision)  # once, for all that is made of it
         if name in wanted:
-            outputs[name] = current if raw else single_precision
+            outputs[name] = keras.ops.cast(current, precision if raw else "float32")
     model = VGG(pixels, outputs, name="vgg")
     embeddings = {name: weights.embedding(name) for name in outputs}
     model.embeddings = {name: each for name, each in embeddings.items() if each is not None}
@@ -224,7 +226,7 @@ def footprint(
                 tiled.append(4 * width / stride**2)
             continue
         stride *= 2 if name.startswith("pool") else 1
-        item = 2 if precision == "bfloat16" and name != "relu1_1" else 4
+        item = 2 if precision == "bfloat16" else 4
         kept.append(item * width / stride**2)
     return sum(kept) + 1.7 * max(passing) + 6 * max(tiled)
 
