@@ -30,11 +30,15 @@ def gram_size(positions: Any, channels: int, norm: str) -> Any:
 
 def squared_distance(f: tf.Tensor, p: tf.Tensor, space: Space) -> tf.Tensor:
     """Σ(F−P)² of features `[1, h, w, C]`, compared in that space: a scalar."""
-    f = tf.cast(f, tf.float32)
-    if space.metric is None:
-        return tf.reduce_sum(tf.math.squared_difference(f, p))
-    difference = tf.reshape(f - p, (-1, p.shape[-1]))
-    return tf.reduce_sum(tf.matmul(difference, space.metric) * difference)
+
+    @tf.custom_gradient
+    def distance(f: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        difference = f - p
+        compared = space.of_features(difference)
+        # Written out: the library's own makes its upstream, a scalar, as large as the features.
+        return tf.reduce_sum(difference * compared), lambda upstream: 2 * upstream * compared
+
+    return distance(tf.cast(f, tf.float32))
 
 
 def content_distance(squares: tf.Tensor, size: tf.Tensor, norm: str = "mean") -> tf.Tensor:

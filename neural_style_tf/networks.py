@@ -46,6 +46,10 @@ class Space:
     channels: int
     metric: tf.Tensor | None = None
 
+    def of_features(self, difference: tf.Tensor) -> tf.Tensor:
+        """(F−P)M of a difference `[…, k]` of features."""
+        return difference if self.metric is None else tf.tensordot(difference, self.metric, 1)
+
     def of_grams(self, difference: tf.Tensor) -> tf.Tensor:
         """M(G−A)M of a difference `[…, k, k]` of Gram matrices."""
         return difference if self.metric is None else self.metric @ difference @ self.metric
