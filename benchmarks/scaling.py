@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     objective = Objective()
     named = options.network if options.network == "compact" else Path(options.network)
-    network = vgg.load(named, layers=objective.layers, precision=options.precision)
+    network = vgg.load(named, layers=objective.layers, precision=options.precision, raw=True)
     loss = Loss(network, objective)
     evaluate = tf.function(loss.value_and_gradient, reduce_retracing=True)
 

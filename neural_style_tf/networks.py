@@ -24,7 +24,9 @@ def embedded(network: Network, features: Mapping[str, tf.Tensor]) -> dict[str, t
     """The network's features in all channels of the one that it was made from; see `Space`."""
     embeddings = getattr(network, "embeddings", {})
     return {
-        layer: tf.tensordot(each, embeddings[layer], 1) if layer in embeddings else each
+        layer: tf.tensordot(tf.cast(each, tf.float32), embeddings[layer], 1)
+        if layer in embeddings
+        else each
         for layer, each in features.items()
     }
 

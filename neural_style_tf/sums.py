@@ -67,11 +67,11 @@ def _product_in_parts(flat: tf.Tensor) -> tf.Tensor:
     """FᵀF of bfloat16 `[N, C]`: `[C, C]`, float32.
 
     A matrix product adds up in float32, but rounds what it gives to 8 bits, and a loss is made of
-    small differences of such numbers. In sixteen parts most of that is lost in the sum.
+    small differences of such numbers. In up to sixteen parts most of that is lost in the sum; not
+    in so many that more is written than read.
     """
     count, channels = tf.shape(flat)[0], flat.shape[1]
-    # Never so many that writing them takes longer than reading the features.
-    parts = tf.clip_by_value(count // (4 * channels), 1, 16)
+    parts = tf.clip_by_value(count // channels, 1, 16)
     even = count // parts * parts
     split = tf.reshape(flat[:even], (parts, -1, channels))
     products = tf.cast(tf.matmul(split, split, transpose_a=True), tf.float32)

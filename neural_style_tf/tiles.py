@@ -4,7 +4,8 @@ Grams and squared distances are sums over positions, so they can be taken tile b
 seen in a window with a margin as wide as the network sees, so that inside the tile every feature is
 the one of the whole picture, at its borders too. One pass over the tiles gives the sums; what they
 make of the loss says how much each sum counts; a second pass gives the gradient of so weighted
-sums. This is the chain rule and no approximation. It costs the features twice, and the margins.
+sums. This is the chain rule and no approximation, but for rounding: in bfloat16 the sums of each
+tile are. It costs the features twice, and the margins.
 """
 
 from __future__ import annotations

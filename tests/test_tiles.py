@@ -23,9 +23,13 @@ def weights(network_file: Path) -> Weights:
     return read(network_file)
 
 
-def pair(weights: Weights, objective: Objective, pooling: str, side: int) -> tuple[Loss, Loss]:
+def pair(
+    weights: Weights, objective: Objective, pooling: str, side: int, precision: str = "float32"
+) -> tuple[Loss, Loss]:
     """The loss at once, and in tiles of that side."""
-    network = build(weights, pooling=pooling, layers=objective.layers)
+    network = build(
+        weights, pooling=pooling, layers=objective.layers, precision=precision, raw=True
+    )
     strides, _, margin = reach(weights, objective.layers)
     tiled = TiledLoss(network, objective, side, Reach(strides, margin))
     return Loss(network, objective), tiled
@@ -76,6 +80,16 @@ def test_tiles_give_the_loss_and_gradient_of_the_whole(
     # A maximum of two that are alike to the last bit may be either.
     assert apart(gradient, slope) < 1e-4
     assert float(tiled(start, targets).total) == pytest.approx(float(terms.total), rel=1e-5)
+
+
+def test_tiles_in_bfloat16_differ_by_rounding_alone(weights: Weights) -> None:
+    whole, tiled = pair(weights, Objective(), "avg", 32, "bfloat16")
+    content, start = (as_pixels(tiny.picture(70, 100, seed)) for seed in (1, 5))
+    targets = whole.targets(content, [as_pixels(tiny.picture(67, 90, 2))])
+    terms, gradient = whole.value_and_gradient(start, targets)
+    found, slope = tiled.value_and_gradient(start, targets)
+    assert np.array(found) == pytest.approx(np.array(terms), rel=2e-3)
+    assert apart(gradient, slope) < 0.06
 
 
 def test_a_graph_of_any_size_takes_small_pictures_whole(weights: Weights) -> None:

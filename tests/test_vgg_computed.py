@@ -160,6 +160,12 @@ def test_the_footprint_is_what_is_kept_for_the_way_back() -> None:
     deep = [footprint(WEIGHTS, [layer]) for layer in ("relu1_1", "relu2_1", "relu4_2")]
     assert deep == sorted(deep)
     assert footprint(WEIGHTS, ["relu5_1"], "bfloat16") < 0.8 * footprint(WEIGHTS, ["relu5_1"])
+    # The first layer is float32 where somebody asks for its inside, or for nothing else.
+    within, without = (
+        footprint(WEIGHTS, [layer, "relu4_2"], "bfloat16") for layer in ("conv1_1", "relu1_1")
+    )
+    assert within == without + 2 * 4
+    assert footprint(WEIGHTS, ["relu1_1"], "bfloat16") == footprint(WEIGHTS, ["relu1_1"])
 
 
 def test_the_footprint_has_the_largest_of_winograds_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

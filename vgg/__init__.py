@@ -25,6 +25,7 @@ def load(
     layers: Iterable[str] | None = None,
     precision: str = "float32",
     exact: bool = False,
+    raw: bool = False,
 ) -> keras.Model:
     """Find, read and build a network.
 
@@ -37,6 +38,7 @@ def load(
             default.
         precision: "float32", or "bfloat16": see `vgg.network.build`.
         exact: convolutions to the last bit, where faster ones would differ in the sixth digit.
+        raw: activations in `precision`, which is sooner; else they are made float32.
 
     Returns:
         A Keras model: float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`. Layers of
@@ -51,4 +53,6 @@ def load(
     from vgg.weights import read
 
     path = fetch.find(network).path if isinstance(network, str) else network
-    return build(read(path), pooling=pooling, layers=layers, precision=precision, exact=exact)
+    return build(
+        read(path), pooling=pooling, layers=layers, precision=precision, exact=exact, raw=raw
+    )

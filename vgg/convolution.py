@@ -1,4 +1,4 @@
-"""Convolutions that are frozen: the same numbers, sooner."""
+"""Convolutions that are frozen: the same numbers, or nearly so, sooner."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Opening(keras.layers.Layer):
     """conv1_1 and relu1_1 of a network that goes on in bfloat16.
 
     Forward in float32, for it sees whole grey levels, which eight bits would blur. What comes back
-    has eight bits already, and is taken on in bfloat16: at three channels some six times as fast.
+    has eight bits already, and is taken on in bfloat16: at three channels several times as fast.
     """
 
     def __init__(self, kernel: np.ndarray, bias: np.ndarray, **options: Any) -> None:

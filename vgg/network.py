@@ -71,15 +71,16 @@ def build(
         pooling: "max" or "avg", 2×2 with stride 2; odd sizes round up, and an average at the
             border is over the real pixels only.
         layers: names out of `weights.layers`; all of them by default.
-        precision: of weights and activations, "float32" or "bfloat16" (8 bits of mantissa; twice
-            as fast on processors that have it, and very slow elsewhere).
+        precision: of weights and activations behind the first layer, "float32" or "bfloat16" (8
+            bits of mantissa; twice as fast on processors that have it, and very slow elsewhere).
         exact: the numbers of a plain convolution, to the last bit; else some may be computed by
             Winograd's algorithm, where that is faster, and differ in the sixth digit.
-        raw: activations in `precision`, as the next layer is given them; for who computes on.
+        raw: activations in `precision`, for who computes on, and what comes back through the first
+            layer too.
 
     Returns:
         float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`, in the network's order,
-        float32 too but where `raw`.
+        float32 too but where `raw` and something behind the first layer is wanted.
 
     Raises:
         WeightsError: unknown pooling or precision, a layer that the network lacks, no layer at
@@ -103,13 +104,14 @@ def build(
             f"{', '.join(weights.layers)}"
         )
 
+    precision = _used(precision, wanted)
     single = {"dtype": "float32"}
     pixels = keras.Input((None, None, 3), batch_size=1, name="pixels", **single)
     current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean", **single)(pixels)
     outputs: dict[str, keras.KerasTensor] = {}
     late = _late(weights, wanted) if pooling == "max" else set()
     owed: np.ndarray | None = None  # a bias whose turn comes after the pooling
-    opening = precision == "bfloat16" and raw and "conv1_1" not in wanted
+    opening = precision == "bfloat16" and raw and _opens(weights, wanted)
     for name in weights.layers:
         if wanted.keys() <= outputs.keys():
             break
@@ -210,7 +212,8 @@ def footprint(
     times the largest layer, in float32, with what is between its factors, and 6 times the largest
     that comes of Winograd's algorithm: what came of measuring (benchmarks/memory.py).
     """
-    wanted = set(layers)
+    asked = frozenset(layers)
+    precision, wanted = _used(precision, asked), set(asked)
     kept: list[float] = []
     passing, tiled = [0.0], [0.0]
     stride, width = 1, 3
@@ -226,9 +229,19 @@ def footprint(
                 tiled.append(4 * width / stride**2)
             continue
         stride *= 2 if name.startswith("pool") else 1
-        item = 2 if precision == "bfloat16" else 4
-        kept.append(item * width / stride**2)
+        rounded = name != "relu1_1" or _opens(weights, asked)
+        kept.append((2 if precision == "bfloat16" and rounded else 4) * width / stride**2)
     return sum(kept) + 1.7 * max(passing) + 6 * max(tiled)
+
+
+def _used(precision: str, layers: Collection[str]) -> str:
+    """The precision, where there is a layer that is sooner in it."""
+    return "float32" if set(layers) <= {"conv1_1", "relu1_1"} else precision
+
+
+def _opens(weights: Weights, layers: Collection[str]) -> bool:
+    """Whether the first layer may be an `Opening`: one kernel, and nobody asks for its inside."""
+    return len(weights.convolutions["conv1_1"]) == 2 and "conv1_1" not in layers
 
 
 def _late(weights: Weights, wanted: Collection[str]) -> set[str]:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Loaded = files.Picture | KeptStyle
 
+# Of measuring a painting: another one where it rounds otherwise, for the cache to know.
+_WAY = 2
+
 
 def load(paths: Sequence[str]) -> list[Loaded]:
     """Read pictures and kept styles.
@@ -65,7 +68,7 @@ def prepare(
             # Measured as the 2017 program does it, in the last bit not as what is remembered.
             styles.append(Painting(style.pixels))
         else:
-            of = {**measured, "precision": precision, "layers": sorted(layers)}
+            of = {**measured, "precision": precision, "layers": sorted(layers), "way": _WAY}
             styles.append(style_files.Remembered(style.pixels, of, folder))
     return styles
 
