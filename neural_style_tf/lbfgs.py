@@ -3,6 +3,10 @@
 One `step` is one evaluation of the loss: either the trial point is taken, and a new direction is
 computed from the history, or the line search goes on from the same point. So a run of n iterations
 costs n evaluations, whatever the line search does.
+
+Values may have bounds, as those of a picture that is to be written have: what lies beyond would be
+cut off. Trials are projected onto them, and values that press against them are left out of the
+direction.
 """
 
 from __future__ import annotations
@@ -30,7 +34,6 @@ class Search(NamedTuple):
     """A line search from the last point taken: scalars but for the direction."""
 
     direction: tf.Tensor
-    slope: tf.Tensor
     length: tf.Tensor
     low: tf.Tensor
     high: tf.Tensor
@@ -94,38 +97,44 @@ class LBFGS:
         metric: a symmetric positive linear map of gradients, the first guess of the inverse
             Hessian but for its scale; identity by default.
         first_step: root mean square of the very first trial step, in the unknown's unit.
+        bounds: lowest and highest value of each channel, `[C]` each; none by default.
     """
 
     memory: int = 10
     metric: Metric = tf.identity
     first_step: float = 5.0
+    bounds: tuple[tf.Tensor, tf.Tensor] | None = None
 
     def start(self, evaluate: Evaluate, pixels: tf.Tensor) -> LBFGSState:
         """The state at the first point, with a search along the gradient."""
+        pixels = self._within(pixels)
         terms, gradient = evaluate(pixels)
         empty = (tf.zeros_like(pixels),) * self.memory
         history = History(empty, empty, (tf.zeros((), pixels.dtype),) * self.memory)
-        return LBFGSState(
-            pixels, terms, gradient, history, _begun(gradient, self._steepest(gradient))
-        )
+        free = self._freeing(pixels, gradient)
+        search = _begun(free(self._steepest(free(gradient))))
+        return LBFGSState(pixels, terms, gradient, history, search)
 
     def step(self, evaluate: Evaluate, state: LBFGSState) -> LBFGSState:
         """One evaluation: the next point, or a shorter or longer trial from the same one."""
         search = state.search
-        trial = state.pixels + search.length * search.direction
+        trial = self._within(state.pixels + search.length * search.direction)
         terms, gradient = evaluate(trial)
-        slope = _dot(gradient, search.direction)
-        limit = state.terms.total + _DECREASE * search.length * search.slope
+        moved = trial - state.pixels
+        # What the slopes here and there promise of the way as it was gone: bounds may bend it.
+        promised = tf.minimum(_dot(state.gradient, moved), 0.0)
+        slope = _dot(gradient, moved)
+        limit = state.terms.total + _DECREASE * promised
         # A trial that is NaN or infinite is one that went too far.
         enough = terms.total <= limit + _ROUNDING * tf.abs(state.terms.total)
         enough &= tf.math.is_finite(slope)
         given_up = search.trials >= _TRIALS
-        flat = slope >= _FLATTENED * search.slope
+        flat = slope >= _FLATTENED * promised
 
         taken = enough & (flat | given_up)
 
         def take() -> tuple[tf.Tensor, Terms, tf.Tensor, History]:
-            history = _remember(state.history, trial - state.pixels, gradient - state.gradient)
+            history = _remember(state.history, moved, gradient - state.gradient)
             return trial, terms, gradient, history
 
         def stay() -> tuple[tf.Tensor, Terms, tf.Tensor, History]:
@@ -137,23 +146,41 @@ class LBFGS:
         pixels, terms_there, gradient_there, history = tf.cond(taken, take, stay)
 
         def turn() -> Search:
-            search = self._search(gradient_there, history)
+            search = self._search(pixels, gradient_there, history)
             return search._replace(length=tf.where(taken, search.length, search.length * 1e-3))
 
-        search = tf.cond(taken | given_up, turn, lambda: _next(state, terms.total, enough))
+        gain = terms.total - state.terms.total
+        search = tf.cond(taken | given_up, turn, lambda: _next(search, gain, promised, enough))
         return LBFGSState(pixels, terms_there, gradient_there, history, search)
 
-    def _search(self, gradient: tf.Tensor, history: History) -> Search:
+    def _within(self, pixels: tf.Tensor) -> tf.Tensor:
+        return pixels if self.bounds is None else tf.clip_by_value(pixels, *self.bounds)
+
+    def _freeing(self, pixels: tf.Tensor, gradient: tf.Tensor) -> Metric:
+        """What leaves of a direction the part that does not lead out of the bounds at once.
+
+        Values at a bound that the gradient presses against it stay where they are (the active set
+        of gradient projection, Bertsekas 1982); so a short step along what is left goes down.
+        """
+        if self.bounds is None:
+            return tf.identity
+        low, high = self.bounds
+        held = ((pixels <= low) & (gradient > 0)) | ((pixels >= high) & (gradient < 0))
+        return lambda direction: tf.where(held, tf.zeros_like(direction), direction)
+
+    def _search(self, pixels: tf.Tensor, gradient: tf.Tensor, history: History) -> Search:
+        free = self._freeing(pixels, gradient)
+        gradient = free(gradient)
         # Each branch stands here once: the graph of a step is what a run waits for at its start.
         newton = tf.cond(
             tf.reduce_max(history.rho) > 0,
-            lambda: -self._solve(gradient, history),
+            lambda: -free(self._solve(gradient, history)),
             lambda: tf.zeros_like(gradient),
         )
         direction = tf.cond(
-            _dot(gradient, newton) < 0, lambda: newton, lambda: self._steepest(gradient)
+            _dot(gradient, newton) < 0, lambda: newton, lambda: free(self._steepest(gradient))
         )
-        return _begun(gradient, direction)
+        return _begun(direction)
 
     def _steepest(self, gradient: tf.Tensor) -> tf.Tensor:
         down = -self.metric(gradient)
@@ -173,10 +200,10 @@ class LBFGS:
         return r
 
 
-def _begun(gradient: tf.Tensor, direction: tf.Tensor) -> Search:
+def _begun(direction: tf.Tensor) -> Search:
     """A search along a direction, with its first trial a whole step."""
-    one = tf.ones((), gradient.dtype)
-    return Search(direction, _dot(gradient, direction), one, 0 * one, one * np.inf, tf.constant(0))
+    one = tf.ones((), direction.dtype)
+    return Search(direction, one, 0 * one, one * np.inf, tf.constant(0))
 
 
 def _remember(history: History, step: tf.Tensor, change: tf.Tensor) -> History:
@@ -191,14 +218,19 @@ def _remember(history: History, step: tf.Tensor, change: tf.Tensor) -> History:
     return tf.cond(useful, pushed, lambda: history)
 
 
-def _next(state: LBFGSState, loss: tf.Tensor, enough: tf.Tensor) -> Search:
-    """A longer trial while the loss still falls steeply, a shorter one where it went too far."""
-    search = state.search
+def _next(search: Search, gain: tf.Tensor, promised: tf.Tensor, enough: tf.Tensor) -> Search:
+    """A longer trial while the loss still falls steeply, a shorter one where it went too far.
+
+    Args:
+        search: this far.
+        gain: the loss of the trial less that of the last point taken.
+        promised: what it would be if the slope there went on.
+        enough: whether it will do.
+    """
     low = tf.where(enough, search.length, search.low)
     high = tf.where(enough, search.high, search.length)
     # The minimum of the parabola through the loss and slope here and the loss there.
-    excess = loss - state.terms.total - search.slope * search.length
-    parabola = -search.slope * search.length**2 / (2 * excess)
+    parabola = -promised * search.length / (2 * (gain - promised))
     parabola = tf.where(tf.math.is_finite(parabola), parabola, 0.0)
     inside = tf.where(low > 0, (low + high) / 2, tf.clip_by_value(parabola, 0.1 * high, 0.5 * high))
     return search._replace(

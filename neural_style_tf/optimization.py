@@ -40,7 +40,7 @@ class Optimization:
         self.loss = make_loss(network, objective.form, tiles)
         self.features = Traced(self.loss.features)
         self.measure = _measure(self.loss, exact=schedule.exact)
-        optimizer = optimizers.make(schedule)
+        optimizer = optimizers.make(schedule, bounds=(-self.mean, 255 - self.mean))
         self.descent = Descent(
             *(self.loss.value_and_gradient, lambda _: optimizer, schedule),
             compiled=tiles is None,  # tiles differ in size, which XLA would compile anew each time

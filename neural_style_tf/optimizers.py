@@ -26,14 +26,19 @@ class Optimizer(Protocol):
         """The state one evaluation of the loss later."""
 
 
-def make(schedule: Schedule, metric: Metric = spectral, first_step: float = 5.0) -> Optimizer:
+def make(
+    schedule: Schedule,
+    metric: Metric = spectral,
+    first_step: float = 5.0,
+    bounds: tuple[tf.Tensor, tf.Tensor] | None = None,
+) -> Optimizer:
     """The optimizer that a schedule names, with its settings.
 
     Args:
         schedule: names it.
-        metric, first_step: of L-BFGS; those of pictures by default.
+        metric, first_step, bounds: of L-BFGS; the first two those of pictures by default.
     """
     schedule = schedule.resolved()
     if schedule.optimizer == "lbfgs":
-        return LBFGS(schedule.history or HISTORY, metric, first_step)
+        return LBFGS(schedule.history or HISTORY, metric, first_step, bounds)
     return Adam(**schedule.adam)

@@ -104,6 +104,48 @@ def test_a_style_problem_as_well_as_scipy(
         assert float(state.terms.total) <= 1.05 * theirs.fun
 
 
+BOUNDS = (tf.constant(-0.3, tf.float64), tf.constant(0.6, tf.float64))
+
+
+@pytest.mark.parametrize(
+    ("function", "start", "evaluations"),
+    [
+        (rosenbrock, np.array([-0.2, 0.5]), 40),
+        (rosenbrock, np.full(20, -0.2), 60),
+        (lambda x: quadratic(1e3)(x - np.linspace(-1, 1, 40)), np.full(40, 0.5), 60),
+        (lambda x: tf.reduce_sum(tf.math.softplus(3 * x) - x), np.linspace(-9, 9, 30), 25),
+    ],
+    ids=["rosenbrock-2", "rosenbrock-20", "quadratic", "outside"],
+)
+@pytest.mark.parametrize("mixing", [False, True])
+def test_within_bounds_as_good_as_scipys(
+    function: Function, start: Any, evaluations: int, mixing: bool
+) -> None:
+    """With a metric, too, that has each value moved by its neighbours' gradients."""
+
+    def both(x: Any) -> tuple[float, Any]:
+        terms, gradient = evaluated(function)(tf.constant(x))
+        return float(terms.total), gradient.numpy()
+
+    low, high = (float(bound) for bound in BOUNDS)
+    theirs = scipy.optimize.minimize(
+        both,
+        np.clip(start, low, high),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(low, high)] * start.size,
+    )
+    weights = 0.4 ** np.abs(np.subtract.outer(np.arange(start.size), np.arange(start.size)))
+    metric = (lambda g: tf.linalg.matvec(tf.constant(weights), g)) if mixing else tf.identity
+    optimizer, evaluate = LBFGS(metric=metric, first_step=0.1, bounds=BOUNDS), evaluated(function)
+    state = optimizer.start(evaluate, tf.constant(start))
+    step = tf.function(lambda state: optimizer.step(evaluate, state))
+    for _ in range(2 * evaluations):
+        assert low <= np.min(state.pixels) and np.max(state.pixels) <= high
+        state = step(state)
+    assert float(state.terms.total) <= theirs.fun + 1e-3 * abs(theirs.fun)
+
+
 def test_the_loss_never_rises() -> None:
     losses = minimized(LBFGS(first_step=50.0), rosenbrock, np.full(8, 2.5), 120)
     assert all(after <= before * (1 + 1e-6) for before, after in pairwise(losses))

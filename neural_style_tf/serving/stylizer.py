@@ -77,8 +77,8 @@ def stylize(
         noise: share of it in the first picture, which else is the content; float32.
     """
     schedule = schedule.resolved()
-    optimizer = optimizers.make(schedule)
     network, mean = centered(network)
+    optimizer = optimizers.make(schedule, bounds=(-mean, 255 - mean))
     loss = Loss(network, objective)
     sizes = sizes_of(schedule, *tf.unstack(tf.shape(content)[1:3]))
     last = tf.shape(sizes)[0] - 1
