@@ -124,6 +124,19 @@ def test_a_picture_comes_back_in_range(shallow: Any, content: Picture, style: Pi
     assert 0 <= picture.min() <= picture.max() <= 255
 
 
+def test_pictures_stay_in_range_on_their_way(shallow: Any, style: Picture) -> None:
+    """What lies beyond would be cut off in the end, and the loss would not be the one told."""
+    content = np.where(tiny.picture(48, 64, 1) > 127, 255, 0).astype(np.uint8)
+    beyond = {}
+    for optimizer in ("lbfgs", "adam"):
+        schedule = Schedule(iterations=30, optimizer=optimizer, keep="last")
+        steps = stylize(shallow, content, [style], schedule=schedule, stops=range(99))
+        pictures = [step.pixels.numpy() for step in steps]
+        beyond[optimizer] = max(max(p.max() - 255, -p.min()) for p in pictures)
+    assert beyond["lbfgs"] < 1e-3
+    assert beyond["adam"] > 5  # as the 2017 program has it
+
+
 def test_sizes_come_one_after_the_other_and_results_are_of_full_size(
     shallow: Any, content: Picture, style: Picture
 ) -> None:
