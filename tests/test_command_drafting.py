@@ -124,5 +124,5 @@ def test_memory_is_planned_for_both_networks(
     assert run(*PICTURES, *FAST, "--network", teacher, "--scales", "1", "--draft", draft) == 0
     (need,) = needs
     assert need.coarser == (draft == "auto")
-    # The embedded network alone has 3.5 MB, the other one half of a megabyte.
-    assert (need.weights > 3e6) == (draft == "auto")
+    # The embedded network alone has 1.8 MB or, with second copies, 3.5; the other one half of one.
+    assert (need.weights > 1e6) == (draft == "auto")
