@@ -120,7 +120,8 @@ class LBFGS:
         search = state.search
         trial = self._within(state.pixels + search.length * search.direction)
         terms, gradient = evaluate(trial)
-        moved = trial - state.pixels
+        with tf.control_dependencies([gradient]):  # not in memory while the network is at work
+            moved = trial - state.pixels
         # What the slopes here and there promise of the way as it was gone: bounds may bend it.
         promised = tf.minimum(_dot(state.gradient, moved), 0.0)
         slope = _dot(gradient, moved)
