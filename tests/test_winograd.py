@@ -114,4 +114,5 @@ def test_a_saved_network_holds_each_kernel_once_and_computes_the_same(
     for ours, expected in results:
         for layer in layers:
             np.testing.assert_array_equal(ours[layer], expected[layer])
-    assert any((results[0][0][layer] != results[1][0][layer]).numpy().any() for layer in layers)
+    if kind == "winograd":  # the other one is the plain one to the last bit on some processors
+        assert any((results[0][0][k] != results[1][0][k]).numpy().any() for k in layers)
