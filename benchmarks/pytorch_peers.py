@@ -10,9 +10,9 @@ torchvision and what else they need. All have the same weights, Oxford's: those 
 would download, torchvision's own, are other ones.
 
 Prints a Markdown table: seconds from the start of the process, and the loss of the picture as it
-was written by then, judged by VGG-19 in float32. The first peer has the same layers and weights but for
-total variation, the second one losses of its own, so that the table says less of it than the eye:
-`--sheet` shows the last pictures side by side.
+was written by then, judged by VGG-19 in float32. The first peer has the same layers and weights but
+for total variation, the second one losses of its own, so that the table says less of it than the
+eye: `--sheet` shows the last pictures side by side.
 """
 
 from __future__ import annotations
