@@ -97,7 +97,7 @@ def test_a_saved_network_holds_each_kernel_once_and_computes_the_same(
 
     weights = Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL))
     layers = ["relu2_1", "conv4_2"]
-    shapes, results = [], []
+    shapes, results, kinds = [], [], []
     for algorithm in ("plain", kind):
         monkeypatch.setattr(network, "algorithm", lambda *_, a=algorithm, **__: a)
         model = network.build(weights, layers=layers)
@@ -110,6 +110,9 @@ def test_a_saved_network_holds_each_kernel_once_and_computes_the_same(
 
         pixels = tf.constant(tiny.picture(9, 14, 1)[None].astype(np.float32))
         results.append((portable(pixels), tf.function(model, autograph=False)(pixels)))
+        graph = portable.get_concrete_function(pixels).graph
+        kinds.append({each.type for each in graph.get_operations()})
+    assert kinds[0] != kinds[1]
     assert shapes[0] == shapes[1]
     for ours, expected in results:
         for layer in layers:
