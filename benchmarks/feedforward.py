@@ -137,9 +137,12 @@ def quality(options: argparse.Namespace) -> None:
 def _descent(loss: Loss, schedule: Schedule) -> Descent:
     from neural_style_tf import optimizers
     from neural_style_tf.descent import Descent
+    from neural_style_tf.metrics import Spectral
 
-    minimizer = optimizers.make(schedule)
-    return Descent(loss.value_and_gradient, lambda _: minimizer, schedule.resolved())
+    def minimizer(_: Any, pixels: Any) -> optimizers.Optimizer:
+        return optimizers.make(schedule, Spectral(pixels))
+
+    return Descent(loss.value_and_gradient, minimizer, schedule.resolved())
 
 
 def _square(path: str, side: int) -> npt.NDArray[np.float32]:

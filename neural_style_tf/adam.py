@@ -25,6 +25,10 @@ class AdamState(NamedTuple):
     power1: tf.Tensor
     power2: tf.Tensor
 
+    @property
+    def learnt(self) -> None:
+        """Nothing: its means are of gradients that have passed."""
+
 
 @dataclass(frozen=True)
 class Adam:
@@ -39,7 +43,7 @@ class Adam:
     beta2: float
     epsilon: float
 
-    def start(self, evaluate: Evaluate, pixels: tf.Tensor) -> AdamState:
+    def start(self, evaluate: Evaluate, pixels: tf.Tensor, learnt: None = None) -> AdamState:
         """The state before the first step."""
         terms, gradient = evaluate(pixels)
         zeros = tf.zeros_like(pixels)

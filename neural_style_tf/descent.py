@@ -46,6 +46,7 @@ class Step(NamedTuple):
             pays for the copy.
         result: what the run would end with if it ended here, of full size. Losses at different
             sizes are not compared: it is the best of the size that the run has reached.
+        learnt: with the last Step at a size, what the optimizer has learnt of the loss there.
     """
 
     iteration: int
@@ -55,6 +56,7 @@ class Step(NamedTuple):
     terms: Terms
     pixels: tf.Tensor
     result: Candidate
+    learnt: Any = None
 
     @property
     def last(self) -> bool:
@@ -78,7 +80,7 @@ class Descent:
 
     Args:
         evaluate: takes a tensor `[1, H, W, C]` and targets, gives the loss and its gradient.
-        optimizer: takes the targets, gives what minimizes the loss against them.
+        optimizer: takes the targets and a tensor of the size, gives what minimizes the loss there.
         schedule: tolerance, and which tensor to keep.
         compiled: whether XLA may compile the iterations on a GPU.
     """
@@ -86,7 +88,7 @@ class Descent:
     def __init__(
         self,
         evaluate: Callable[[tf.Tensor, Any], tuple[Terms, tf.Tensor]],
-        optimizer: Callable[[Any], Optimizer],
+        optimizer: Callable[[Any, tf.Tensor], Optimizer],
         schedule: Schedule,
         *,
         compiled: bool = True,
@@ -95,7 +97,8 @@ class Descent:
         # Traced once for all sizes, and the evaluation once for the start and the loop.
         self.evaluate = Traced(evaluate)
         # A graph like all else: operations one by one would round otherwise than an exported run.
-        self.first = Traced(self.begin)
+        self.first = Traced(lambda pixels, targets: self.begin(pixels, targets))
+        self.resumed = Traced(self.begin)
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         self.advance = Traced(self.until, jit_compile=(compiled and on_gpu) or None)
 
@@ -108,6 +111,7 @@ class Descent:
         after: int = 0,
         stops: Iterable[int] = (),
         heartbeat: float = 1.0,
+        learnt: Any = None,
     ) -> Iterator[Step]:
         """The Steps from one start to one end, with the share of this work alone.
 
@@ -120,10 +124,11 @@ class Descent:
             stops: iterations at which a Step is wanted, counted as `before` is.
             heartbeat: seconds after which a Step comes anyway. Between two Steps nothing leaves the
                 device.
+            learnt: of a Step of this size, on a loss that is much the same.
         """
         total = before + own + after
-        state = self._first(pixels, targets)
-        del pixels  # all that is needed of it is in the state
+        state = self._first(pixels, targets, learnt)
+        del pixels, learnt  # all that is needed of them is in the state
         if not before:
             yield _step(state, own, 0, total)
         done, chunk = 0, 1
@@ -145,10 +150,14 @@ class Descent:
                 waypoint = next(waypoints, own)
             if state.converged:
                 total -= own - done
-            yield _step(state, own, before, total)
+            step = _step(state, own, before, total)
+            if done == own or state.converged:
+                step = step._replace(learnt=state.optimizer.learnt)
+            yield step
 
-    def _first(self, pixels: tf.Tensor, targets: Any) -> State:
-        state = self.first(pixels, targets)
+    def _first(self, pixels: tf.Tensor, targets: Any, learnt: Any) -> State:
+        begun = (pixels, targets)
+        state = self.first(*begun) if learnt is None else self.resumed(*begun, learnt)
         loss = state.result.loss
         if not np.isfinite(loss):
             raise DivergedError(
@@ -157,16 +166,18 @@ class Descent:
             )
         return state
 
-    def begin(self, pixels: tf.Tensor, targets: Any) -> State:
+    def begin(self, pixels: tf.Tensor, targets: Any, learnt: Any = None) -> State:
         """The state at the first picture; like `until`, this may be a part of a larger graph."""
-        optimizer = self.optimizer(targets).start(lambda p: self.evaluate(p, targets), pixels)
+        optimizer = self.optimizer(targets, pixels).start(
+            lambda p: self.evaluate(p, targets), pixels, learnt
+        )
         loss = optimizer.terms.total
         zero, no = tf.zeros((), tf.int32), tf.constant(False)
         return State(optimizer, Candidate(zero, loss, pixels), zero, loss, ~no, no)
 
     def until(self, state: State, target: tf.Tensor, targets: Any) -> State:
         """Iterate to `target`, to the last finite picture before it, or to convergence."""
-        schedule, optimizer = self.schedule, self.optimizer(targets)
+        schedule, optimizer = self.schedule, self.optimizer(targets, state.optimizer.pixels)
 
         def evaluate(pixels: tf.Tensor) -> tuple[Terms, tf.Tensor]:
             terms, gradient = self.evaluate(pixels, targets)

@@ -19,8 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from neural_style_tf.losses import Evaluate, Terms
-
-Metric = Callable[[tf.Tensor], tf.Tensor]
+from neural_style_tf.metrics import IDENTITY, Metric
 
 # Weak Wolfe conditions: enough decrease, and a slope that has flattened.
 _DECREASE, _FLATTENED = 1e-4, 0.9
@@ -60,32 +59,10 @@ class LBFGSState(NamedTuple):
     history: History
     search: Search
 
-
-# Of the frequency. From noise 1 is as good, from a coarser picture ½; what decides is the sum of
-# all sizes, where ¾ is 4 % lower after 60 evaluations than 1. Filters fitted to the measured
-# curvature of each frequency and color axis were no better: it is not diagonal there.
-_EXPONENT = 0.75
-
-
-def spectral(x: tf.Tensor) -> tf.Tensor:
-    """Divide the spectrum of `[1, H, W, C]` by |f|^¾: a metric in which pictures are round.
-
-    Natural pictures have less of fine structure than of coarse; a step that follows the plain
-    gradient has as much of both. It is the same as minimizing over z with x = |f|^-⅜·z.
-    """
-    height, width = tf.unstack(tf.shape(x)[1:3])
-    rows, columns = tf.cast(height, x.dtype), tf.cast(width, x.dtype)
-    vertical = tf.cast(tf.range(height), x.dtype)
-    vertical = tf.minimum(vertical, rows - vertical) / rows  # |f|, 0 to ½ and back
-    horizontal = tf.cast(tf.range(width // 2 + 1), x.dtype) / columns
-    frequency = tf.sqrt(vertical[:, None] ** 2 + horizontal**2)
-    # The mean is as free as the slowest wave.
-    frequency = tf.where(frequency > 0, frequency, 1 / tf.maximum(rows, columns))
-    gain = frequency**-_EXPONENT
-    gain /= _rms(gain)
-    spectrum = tf.signal.rfft2d(tf.transpose(x, (0, 3, 1, 2)))  # [1, C, H, W/2 + 1]
-    filtered = tf.signal.irfft2d(spectrum * tf.cast(gain, spectrum.dtype), (height, width))
-    return tf.ensure_shape(tf.transpose(filtered, (0, 2, 3, 1)), x.shape)
+    @property
+    def learnt(self) -> History:
+        """What a descent on a loss that is much the same can begin with."""
+        return self.history
 
 
 @dataclass(frozen=True)
@@ -94,21 +71,31 @@ class LBFGS:
 
     Attributes:
         memory: how many past steps are remembered.
-        metric: a symmetric positive linear map of gradients, the first guess of the inverse
-            Hessian but for its scale; identity by default.
+        metric: the first guess of the inverse Hessian but for its scale; identity by default.
         first_step: root mean square of the very first trial step, in the unknown's unit.
-        bounds: lowest and highest value of each channel, `[C]` each; none by default.
+        bounds: lowest and highest value, such as can be broadcast to the unknown; none by default.
     """
 
     memory: int = 10
-    metric: Metric = tf.identity
+    metric: Metric = IDENTITY
     first_step: float = 5.0
     bounds: tuple[tf.Tensor, tf.Tensor] | None = None
 
-    def start(self, evaluate: Evaluate, pixels: tf.Tensor) -> LBFGSState:
-        """The state at the first point, with a search along the gradient."""
+    def start(
+        self, evaluate: Evaluate, pixels: tf.Tensor, learnt: History | None = None
+    ) -> LBFGSState:
+        """The state at the first point, with a search along the gradient.
+
+        Args:
+            evaluate: gives the loss and its gradient.
+            pixels: the first point.
+            learnt: the history of a descent on a loss that is much the same, to begin with.
+        """
         pixels = self._within(pixels)
         terms, gradient = evaluate(pixels)
+        if learnt is not None:
+            search = self._search(pixels, gradient, learnt)
+            return LBFGSState(pixels, terms, gradient, learnt, search)
         empty = (tf.zeros_like(pixels),) * self.memory
         history = History(empty, empty, (tf.zeros((), pixels.dtype),) * self.memory)
         free = self._freeing(pixels, gradient)
@@ -157,7 +144,7 @@ class LBFGS:
     def _within(self, pixels: tf.Tensor) -> tf.Tensor:
         return pixels if self.bounds is None else tf.clip_by_value(pixels, *self.bounds)
 
-    def _freeing(self, pixels: tf.Tensor, gradient: tf.Tensor) -> Metric:
+    def _freeing(self, pixels: tf.Tensor, gradient: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
         """What leaves of a direction the part that does not lead out of the bounds at once.
 
         Values at a bound that the gradient presses against it stay where they are (the active set
@@ -167,7 +154,8 @@ class LBFGS:
             return tf.identity
         low, high = self.bounds
         held = ((pixels <= low) & (gradient > 0)) | ((pixels >= high) & (gradient < 0))
-        return lambda direction: tf.where(held, tf.zeros_like(direction), direction)
+        free = tf.cast(~held, pixels.dtype)  # a product is done ten times as soon as tf.where
+        return lambda direction: direction * free
 
     def _search(self, pixels: tf.Tensor, gradient: tf.Tensor, history: History) -> Search:
         free = self._freeing(pixels, gradient)
@@ -184,18 +172,17 @@ class LBFGS:
         return _begun(direction)
 
     def _steepest(self, gradient: tf.Tensor) -> tf.Tensor:
-        down = -self.metric(gradient)
+        down = -self.metric.times(gradient)
         return down * (self.first_step / tf.maximum(_rms(down), 1e-30))
 
     def _solve(self, gradient: tf.Tensor, history: History) -> tf.Tensor:
         """The two-loop recursion: the inverse Hessian's estimate times the gradient."""
-        newest = history.changes[-1]
-        curvature = _dot(newest, self.metric(newest)) * history.rho[-1]
+        curvature = self.metric.square(history.changes[-1]) * history.rho[-1]
         q, shares = gradient, []
         for i in reversed(range(self.memory)):
             shares.append(history.rho[i] * _dot(history.steps[i], q))
             q -= shares[-1] * history.changes[i]
-        r = self.metric(q) / tf.maximum(curvature, 1e-30)
+        r = self.metric.times(q) / tf.maximum(curvature, 1e-30)
         for i, share in enumerate(reversed(shares)):
             r += history.steps[i] * (share - history.rho[i] * _dot(history.changes[i], r))
         return r

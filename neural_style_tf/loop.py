@@ -93,6 +93,7 @@ def stylize(
     draft = None
     total, whole = sum(each.iterations for each in stages), sum(each.work for each in stages)
     picture: tf.Tensor = None
+    learnt: Any = None
     done, share = 0, 0.0
     for stage in stages:
         if not stage.drafted:
@@ -103,9 +104,12 @@ def stylize(
             picture = _first(content, initial, schedule, rows, columns)
         elif picture.shape[1:3] != stage.size:
             picture = refine(picture, guide, rows, columns)
+            learnt = None  # of pictures of another size
         total -= stage.iterations
-        steps = worker.steps(picture, targets, stage.iterations, done, total, stops, heartbeat)
-        picture = None  # else it is there as long as it is painted on
+        steps = worker.steps(
+            *(picture, targets, stage.iterations, done, total, stops, heartbeat, learnt)
+        )
+        picture = learnt = None  # else they are there as long as it is painted on
         for step in steps:
             # What a run cut short at a coarse size would end with has the full size, too.
             result = step.result._replace(pixels=step.result.pixels + worker.mean)
@@ -113,7 +117,9 @@ def stylize(
                 share=1.0 if step.last else share + stage.work / whole * step.share,
                 pixels=step.pixels + worker.mean,
                 result=result._replace(pixels=enlarge(result.pixels, height, width)),
+                learnt=None,
             )
+        learnt = step.learnt
         picture, done, share = result.pixels, step.iteration, share + stage.work / whole
 
 

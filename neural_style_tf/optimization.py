@@ -40,9 +40,8 @@ class Optimization:
         self.loss = make_loss(network, objective.form, tiles)
         self.features = Traced(self.loss.features)
         self.measure = _measure(self.loss, exact=schedule.exact)
-        optimizer = optimizers.make(schedule, bounds=(-self.mean, 255 - self.mean))
         self.descent = Descent(
-            *(self.loss.value_and_gradient, lambda _: optimizer, schedule),
+            *(self.loss.value_and_gradient, optimizers.of_pictures(schedule, self.mean), schedule),
             compiled=tiles is None,  # tiles differ in size, which XLA would compile anew each time
         )
 
@@ -81,10 +80,11 @@ class Optimization:
         after: int,
         stops: Iterable[int],
         heartbeat: float,
+        learnt: Any,
     ) -> Iterator[Step]:
         """See `Descent.steps`: of a picture `[1, H, W, 3]`, where a Step's are less `mean`."""
         picture -= self.mean
-        return self.descent.steps(picture, targets, own, before, after, stops, heartbeat)
+        return self.descent.steps(picture, targets, own, before, after, stops, heartbeat, learnt)
 
 
 class Graphs:

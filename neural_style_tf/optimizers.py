@@ -1,26 +1,32 @@
 """Optimizers of a picture: pure functions from state to state, on the device.
 
-An optimizer has two methods, `start` and `step`. Its state is a NamedTuple of tensors: plain data
+An optimizer has the methods `start` and `step`. Its state is a NamedTuple of tensors: plain data
 that a graph can loop over, and that can be saved and continued.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import tensorflow as tf
 
 from neural_style_tf.adam import Adam
-from neural_style_tf.lbfgs import LBFGS, Metric, spectral
+from neural_style_tf.lbfgs import LBFGS
 from neural_style_tf.losses import Evaluate
+from neural_style_tf.metrics import IDENTITY, Metric, Spectral
 from neural_style_tf.schedule import HISTORY, Schedule
 
 
 class Optimizer(Protocol):
-    """What the loop asks of every optimizer; a state has at least `pixels` and `terms`."""
+    """What the loop asks of every optimizer; a state has at least `pixels`, `terms` and `learnt`,
+    nested tensors or None."""
 
-    def start(self, evaluate: Evaluate, pixels: tf.Tensor) -> Any:
-        """The state at the first picture `[1, H, W, 3]`, its loss and gradient included."""
+    def start(self, evaluate: Evaluate, pixels: tf.Tensor, learnt: Any = None) -> Any:
+        """The state at the first picture `[1, H, W, 3]`, its loss and gradient included.
+
+        `learnt` is of a state of that size, on a loss that is much the same.
+        """
 
     def step(self, evaluate: Evaluate, state: Any) -> Any:
         """The state one evaluation of the loss later."""
@@ -28,7 +34,7 @@ class Optimizer(Protocol):
 
 def make(
     schedule: Schedule,
-    metric: Metric = spectral,
+    metric: Metric = IDENTITY,
     first_step: float = 5.0,
     bounds: tuple[tf.Tensor, tf.Tensor] | None = None,
 ) -> Optimizer:
@@ -36,9 +42,21 @@ def make(
 
     Args:
         schedule: names it.
-        metric, first_step, bounds: of L-BFGS; the first two those of pictures by default.
+        metric, first_step, bounds: of L-BFGS; the identity and a picture's step by default.
     """
     schedule = schedule.resolved()
     if schedule.optimizer == "lbfgs":
         return LBFGS(schedule.history or HISTORY, metric, first_step, bounds)
     return Adam(**schedule.adam)
+
+
+def of_pictures(schedule: Schedule, mean: tf.Tensor) -> Callable[[Any, tf.Tensor], Optimizer]:
+    """The optimizer of pictures less `mean`, as `Descent` wants it."""
+
+    def optimizer(_: Any, pixels: tf.Tensor) -> Optimizer:
+        # For whole rows: with three values alone each operation takes ten times as long.
+        row = tf.shape(pixels[:, :1])
+        low, high = (tf.broadcast_to(bound, row) for bound in (-mean, 255 - mean))
+        return make(schedule, Spectral(pixels), bounds=(low, high))
+
+    return optimizer

@@ -20,7 +20,7 @@ HOUSE = ROOT / "neural_style_tf"
 FLOORS = (
     (
         *("errors", "traced", "staging", "chatter", "encoded", "audio.channels", "audio.loudness"),
-        *("networks", "sums", "recent"),
+        *("networks", "sums", "recent", "metrics"),
     ),
     ("decoding", "distances"),
     ("settings",),

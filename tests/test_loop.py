@@ -158,7 +158,7 @@ def test_the_first_picture_is_let_go_of(shallow: Any, content: Picture, style: P
     loss, schedule = Loss(shallow, Objective()), Schedule(iterations=3)
     targets = loss.targets(as_pixels(content), [as_pixels(style)])
     optimizer = optimizers.make(schedule)
-    descent = Descent(loss.value_and_gradient, lambda _: optimizer, schedule)
+    descent = Descent(loss.value_and_gradient, lambda *_: optimizer, schedule)
     pixels = as_pixels(content)
     given, steps = weakref.ref(pixels), descent.steps(pixels, targets, 3, stops=range(4))
     del pixels

@@ -26,6 +26,7 @@ from neural_style_tf.audio.spectrogram import log_magnitude, magnitude, reweight
 from neural_style_tf.audio.texture import Texture
 from neural_style_tf.descent import Descent, Step
 from neural_style_tf.losses import Loss, Terms
+from neural_style_tf.metrics import Metric
 from neural_style_tf.objective import Objective
 from neural_style_tf.optimizers import Optimizer
 from neural_style_tf.schedule import Schedule
@@ -67,7 +68,7 @@ class Stand(NamedTuple):
 class _Aim(NamedTuple):
     """What samples aim at: targets of their loss, and 1 or 0, which of them may change.
 
-    `weights` are of their metric, `[1, channels, T, bins]`; see `Stages._metric`.
+    `weights` are of their metric, `[1, channels, T, bins]`; see `Stages._followed`.
     """
 
     targets: Any
@@ -107,16 +108,16 @@ class Stages:
         self.features, self.moments = Traced(self.loss.features), Traced(self.loss.moments)
         self.frames, self.phase = Traced(self._frames), Traced(self._phase)
         self.stops, self.heartbeat = frozenset(stops), heartbeat
-        plain = optimizers.make(schedule, tf.identity, _FIRST_STEP)
+        plain = optimizers.make(schedule, first_step=_FIRST_STEP)
 
-        def descent(evaluate: Any, optimizer: Callable[[Any], Optimizer]) -> Descent:
+        def descent(evaluate: Any, optimizer: Callable[[Any, tf.Tensor], Optimizer]) -> Descent:
             return Descent(evaluate, optimizer, schedule)
 
-        self.without = descent(self.expected.value_and_gradient, lambda _: plain)
+        self.without = descent(self.expected.value_and_gradient, lambda *_: plain)
         self.within = (
             descent(_where_free(of_samples.value_and_gradient), self._optimizer_of_samples)
             if unknown == "samples"
-            else descent(self.loss.value_and_gradient, lambda _: plain)
+            else descent(self.loss.value_and_gradient, lambda *_: plain)
         )
 
     @property
@@ -176,10 +177,11 @@ class Stages:
             ..., None
         ]
 
-    def _optimizer_of_samples(self, aim: _Aim) -> Optimizer:
-        return optimizers.make(self.schedule, lambda g: self._metric(g, aim), _FIRST_STEP)
+    def _optimizer_of_samples(self, aim: _Aim, _: tf.Tensor) -> Optimizer:
+        metric = Metric(lambda gradient: self._followed(gradient, aim))
+        return optimizers.make(self.schedule, metric, _FIRST_STEP)
 
-    def _metric(self, gradient: tf.Tensor, aim: _Aim) -> tf.Tensor:
+    def _followed(self, gradient: tf.Tensor, aim: _Aim) -> tf.Tensor:
         """The gradient by samples, in a metric in which log magnitudes are alike.
 
         log(1 + |z|) changes by 1 where |z| changes by 1 + |z|: loud bins have a long way to go and

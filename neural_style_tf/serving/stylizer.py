@@ -78,7 +78,7 @@ def stylize(
     """
     schedule = schedule.resolved()
     network, mean = centered(network)
-    optimizer = optimizers.make(schedule, bounds=(-mean, 255 - mean))
+    optimizer = optimizers.of_pictures(schedule, mean)
     loss = Loss(network, objective)
     sizes = sizes_of(schedule, *tf.unstack(tf.shape(content)[1:3]))
     last = tf.shape(sizes)[0] - 1
@@ -101,7 +101,7 @@ def stylize(
 
         first = tf.cond(index == 0, lambda: start(here, noise, seed), refined)
         targets = targets_of(loss, here, styles, weights, mean)
-        descent = Descent(loss.value_and_gradient, lambda _: optimizer, schedule)
+        descent = Descent(loss.value_and_gradient, optimizer, schedule)
         own = tf.where(index == last, iterations, (iterations + 1) // 2)
         state = descent.until(
             descent.begin(tf.ensure_shape(first - mean, (1, None, None, 3)), targets), own, targets
