@@ -49,6 +49,9 @@ class Adam:
         zeros = tf.zeros_like(pixels)
         return AdamState(pixels, terms, gradient, zeros, zeros, tf.ones(()), tf.ones(()))
 
+    def nothing(self, _: tf.Tensor) -> None:
+        """As `AdamState.learnt`."""
+
     def step(self, evaluate: Evaluate, state: AdamState) -> AdamState:
         """One update, and the loss and gradient of the new picture."""
         # Everything in float32, the powers as running products, as TensorFlow 1 had it: with

@@ -155,6 +155,12 @@ class Descent:
                 step = step._replace(learnt=state.optimizer.learnt)
             yield step
 
+    def prepare(self, pixels: tf.Tensor, targets: Any) -> None:
+        """Trace now what `steps` with something learnt needs; the size does not count."""
+        nothing = self.optimizer(targets, pixels).nothing(pixels)
+        state = self._first(pixels, targets, nothing)
+        self.advance(state, tf.constant(1), targets)
+
     def _first(self, pixels: tf.Tensor, targets: Any, learnt: Any) -> State:
         begun = (pixels, targets)
         state = self.first(*begun) if learnt is None else self.resumed(*begun, learnt)

@@ -96,11 +96,14 @@ class LBFGS:
         if learnt is not None:
             search = self._search(pixels, gradient, learnt)
             return LBFGSState(pixels, terms, gradient, learnt, search)
-        empty = (tf.zeros_like(pixels),) * self.memory
-        history = History(empty, empty, (tf.zeros((), pixels.dtype),) * self.memory)
         free = self._freeing(pixels, gradient)
         search = _begun(free(self._steepest(free(gradient))))
-        return LBFGSState(pixels, terms, gradient, history, search)
+        return LBFGSState(pixels, terms, gradient, self.nothing(pixels), search)
+
+    def nothing(self, pixels: tf.Tensor) -> History:
+        """The history of no step yet."""
+        empty = (tf.zeros_like(pixels),) * self.memory
+        return History(empty, empty, (tf.zeros((), pixels.dtype),) * self.memory)
 
     def step(self, evaluate: Evaluate, state: LBFGSState) -> LBFGSState:
         """One evaluation: the next point, or a shorter or longer trial from the same one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -94,10 +96,14 @@ def stylize(
     total, whole = sum(each.iterations for each in stages), sum(each.work for each in stages)
     picture: tf.Tensor = None
     learnt: Any = None
+    ready: Future[None] | None = None
     done, share = 0, 0.0
     for stage in stages:
         if not stage.drafted:
             drafting = None  # with its network and graphs, unless others hold them
+            wait([ready] if ready else [])
+        elif stage.size == (height, width):
+            ready = _meanwhile(partial(own[0].prepare, objective, len(paintings)))
         (worker, scaled), (rows, columns) = drafting or own, stage.size
         targets = worker.targets(content, scaled, objective, rows, columns)
         if picture is None:
@@ -121,6 +127,17 @@ def stylize(
             )
         learnt = step.learnt
         picture, done, share = result.pixels, step.iteration, share + stage.work / whole
+
+
+def _meanwhile(work: Callable[[], None]) -> Future[None]:
+    """Do something in a thread of its own: the loop leaves Python's time to others.
+
+    Should it fail, so will whoever needs what it was to make, and say so.
+    """
+    executor = ThreadPoolExecutor(1)
+    found = executor.submit(work)
+    executor.shutdown(wait=False)
+    return found
 
 
 def _measured_anew(styles: Sequence[Style]) -> list[Style]:

@@ -6,6 +6,7 @@ and with it the graphs, which take seconds to trace.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -13,16 +14,20 @@ import tensorflow as tf
 
 from neural_style_tf import optimizers
 from neural_style_tf.descent import Descent, Step
+from neural_style_tf.errors import DivergedError
 from neural_style_tf.losses import Loss, Targets
 from neural_style_tf.networks import Network, centered
 from neural_style_tf.objective import Objective
 from neural_style_tf.pixels import resize
 from neural_style_tf.recent import Recent
 from neural_style_tf.schedule import Schedule
-from neural_style_tf.styles import Measure, Moments, Style
+from neural_style_tf.styles import Measure, Moments, Painting, Style
 from neural_style_tf.sums import host_moments
 from neural_style_tf.tiles import TiledLoss, Tiles, make_loss
 from neural_style_tf.traced import Traced
+
+# Pixels of a picture that is painted for the sake of the graphs: one, at VGG's fifth block.
+_SMALL = 16
 
 
 class Optimization:
@@ -70,6 +75,19 @@ class Optimization:
             [style.moments(factor * columns, moments) for style, factor in styles],
             objective,
         )
+
+    def prepare(self, objective: Objective, styles: int) -> None:
+        """Trace now what is traced, else, when the first picture that was drafted is gone on with.
+
+        Args:
+            objective: as for `targets`.
+            styles: how many.
+        """
+        with contextlib.suppress(DivergedError):  # of a small gray picture
+            picture = tf.zeros((1, _SMALL, _SMALL, 3)) + self.mean
+            painting = Painting(picture[0])
+            targets = self.targets(picture, [(painting, 1.0)] * styles, objective, _SMALL, _SMALL)
+            self.descent.prepare(picture - self.mean, targets)
 
     def steps(
         self,

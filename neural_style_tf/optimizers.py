@@ -28,6 +28,9 @@ class Optimizer(Protocol):
         `learnt` is of a state of that size, on a loss that is much the same.
         """
 
+    def nothing(self, pixels: tf.Tensor) -> Any:
+        """What has been learnt of a loss of that size before the first step."""
+
     def step(self, evaluate: Evaluate, state: Any) -> Any:
         """The state one evaluation of the loss later."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gc
+import threading
 import weakref
 from collections.abc import Mapping
 from itertools import pairwise
@@ -19,6 +20,7 @@ from neural_style_tf import Graphs, Objective, Schedule, loop, optimizers
 from neural_style_tf.descent import Descent
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss
+from neural_style_tf.optimization import Optimization
 from neural_style_tf.pixels import as_pixels, refine, resize, resize_style
 from neural_style_tf.styles import KeptStyle
 from neural_style_tf.tiles import Reach
@@ -241,6 +243,47 @@ def test_a_draft_is_finished_by_the_network(shallow: Any, content: Picture, styl
     assert steps[-1].result.iteration >= 9
     # It goes on from where the draft ended.
     assert steps[10].terms.total < 2 * steps[-1].terms.total
+
+
+def test_what_the_draft_has_learnt_is_gone_on_with(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    """A draft by the network itself is as if there were none."""
+    weights = Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL, np.float32))
+    same = build(weights, layers=Objective().layers)
+    schedule = Schedule(iterations=20, scales=1, tolerance=0)
+    stops = range(99)
+    *_, last = stylize(shallow, content, [style], schedule=schedule, draft=same, stops=stops)
+    one = dataclasses.replace(schedule, iterations=32)
+    alone = list(stylize(shallow, content, [style], schedule=one, stops=stops))
+    assert last.iteration == 32
+    assert last.result.loss == pytest.approx(alone[32].result.loss, rel=1e-3)
+    assert last.result.loss < 0.99 * alone[30].result.loss  # a start anew takes that long
+
+
+def test_the_network_is_made_ready_while_the_draft_is_painted(
+    shallow: Any, content: Picture, style: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a thread of its own; and where that fails, the run does without."""
+    by_main: list[bool] = []
+    plain = Loss.value_and_gradient
+
+    def counted(loss: Loss, *args: Any) -> Any:
+        by_main.append(threading.current_thread() is threading.main_thread())
+        return plain(loss, *args)
+
+    def failing(*_: Any) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(Loss, "value_and_gradient", counted)
+    other = build(drafter(), layers=Objective().layers)
+    given = shallow, content, [style]
+    schedule = Schedule(iterations=6)
+    ready = loop.stylize_image(*given, schedule=schedule, draft=other)
+    monkeypatch.setattr(Optimization, "prepare", failing)
+    late = loop.stylize_image(*given, schedule=schedule, draft=other)
+    assert by_main == [True, False, True, True]
+    np.testing.assert_array_equal(ready, late)
 
 
 def test_runs_that_are_alike_share_their_graphs(

@@ -44,6 +44,10 @@ def main() -> int:
     options = parse()
     settings = Settings(*(getattr(options, name) for name in Settings._fields))
     try:
+        if settings.precision not in ("float32", "bfloat16"):
+            raise pictures.DataError(
+                f"--precision: expected float32 or bfloat16, got {settings.precision}"
+            )
         found = pictures.read(options.pictures)
         training = Training(
             Teacher(read(options.teacher)), list(found.values()), settings, options.device

@@ -82,7 +82,7 @@ def _lived(
         square = 0.95 * square + 0.05 * gradient.square()
         rate = 10 * (1 - 0.9 * age / LIFE)
         step = mean / (1 - 0.8**age) / ((square / (1 - 0.95**age)).sqrt() + 1e-12)
-        x = x.detach() - rate * step
+        x = (x.detach() - rate * step).clamp(0, 255)  # as the program's stay, too
         if age % (LIFE // AGES) == 0:
             stages.append(x.detach())  # the next step asks for gradients of this one
     return stages

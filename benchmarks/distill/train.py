@@ -28,17 +28,19 @@ class Settings(NamedTuple):
         size: of all pictures, in pixels.
         steps, batch: of Adam.
         learning_rate, warmup: a rise over so many steps, then half a cosine down to 0.
+        precision: of the student's activations in Adam's steps; "bfloat16" where that is faster.
     """
 
     fit_crops: int = 512
-    crops: int = 2800
-    grown: int = 64
+    crops: int = 3600
+    grown: int = 128
     size: int = 128
-    steps: int = 8000
+    steps: int = 12000
     batch: int = 8
     learning_rate: float = 5e-4
     warmup: int = 200
     seed: int = 0
+    precision: str = "float32"
 
 
 class Training:
@@ -121,7 +123,9 @@ class Training:
             group["lr"] = self.rate()
         chosen = self._chosen(len(bank.pixels))
         pixels = bank.pixels[chosen].to(memory_format=torch.channels_last)
-        loss = bank.distance(self.student(pixels, tuple(WEIGHTS)), chosen)
+        with torch.autocast(self.device, torch.bfloat16, self.settings.precision == "bfloat16"):
+            given = self.student(pixels, tuple(WEIGHTS))
+        loss = bank.distance({layer: seen.float() for layer, seen in given.items()}, chosen)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
