@@ -70,8 +70,11 @@ class Bar:
         self.recent: deque[tuple[float, float]] = deque([(self.begun, 0.0)], maxlen=window)
 
     def advance(self, share: float) -> None:
-        """So much of the work is done now, 0-1."""
+        """So much of the work is done now, 0-1; 0 says that it begins now, and what came before
+        tells nothing of the pace."""
         self.now = time.monotonic()
+        if share == 0:
+            self.recent.clear()
         self.recent.append((self.now, share))
 
     @property

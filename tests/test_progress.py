@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,18 @@ def test_lines_where_there_is_no_terminal() -> None:
         "47619",
     ]
     assert text.index("content loss") < text.index("style loss") < text.index("tv loss")
+
+
+def test_what_comes_before_the_work_tells_nothing_of_its_pace(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter([0.0, 100.0, 110.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(times))
+    bar = progress.Bar(io.StringIO())
+    bar.advance(0.0)
+    bar.advance(0.25)
+    assert bar.elapsed == 110
+    assert bar.remaining == pytest.approx(30)
 
 
 def test_the_end_is_always_printed() -> None:
