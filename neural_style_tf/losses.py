@@ -21,9 +21,9 @@ from neural_style_tf.distances import (
     style_size,
 )
 from neural_style_tf.errors import OptionError
-from neural_style_tf.networks import Network, Space
+from neural_style_tf.networks import Network, Space, tapped
 from neural_style_tf.objective import Objective
-from neural_style_tf.sums import Sums, Variation, positions, product, variation
+from neural_style_tf.sums import Sums, Variation, passed, positions, product, variation
 
 
 class Terms(NamedTuple):
@@ -173,6 +173,7 @@ class Loss(tf.Module):
         features: Mapping[str, tf.Tensor],
         content: Mapping[str, tf.Tensor],
         variation: Variation | None,
+        products: Mapping[str, tf.Tensor] | None = None,
     ) -> Sums:
         """The sums over a picture, or over a part of one.
 
@@ -180,13 +181,17 @@ class Loss(tf.Module):
             features: the network's, of the part alone.
             content: the content picture's features for the part; `{}` to leave content out.
             variation: of the part's pixels; None to leave it out.
+            products: of the features, of those layers that have had theirs taken.
         """
         styles = self.objective.shares("style")
         squares = {
             layer: squared_distance(features[layer], target, self.space(layer, target))
             for layer, target in content.items()
         }
-        products = {layer: product(features[layer]) for layer in styles}
+        taken = products or {}
+        products = {
+            layer: taken[layer] if layer in taken else product(features[layer]) for layer in styles
+        }
         counts = {layer: positions(features[layer]) for layer in {**squares, **products}}
         return Sums(squares, products, counts, variation or Variation(tf.zeros(2), tf.ones(2)))
 
@@ -222,7 +227,15 @@ class Loss(tf.Module):
     def __call__(self, pixels: tf.Tensor, targets: Targets) -> Terms:
         """The loss of a picture `[1, H, W, 3]` of the content's size."""
         pixels, varied = self.variation(pixels)
-        return self.terms(self.sums(self.network(pixels), targets.content, varied), targets)
+        products: dict[str, tf.Tensor] = {}
+
+        def tap(layer: str, features: tf.Tensor) -> tf.Tensor:
+            if layer in self.objective.shares("style"):
+                features, products[layer] = passed(features)
+            return features
+
+        features = tapped(self.network, pixels, tap)
+        return self.terms(self.sums(features, targets.content, varied, products), targets)
 
     def value_and_gradient(self, pixels: tf.Tensor, targets: Targets) -> tuple[Terms, tf.Tensor]:
         """The loss and the gradient of its total, `[1, H, W, 3]`."""

@@ -20,6 +20,23 @@ def centered(network: Network) -> tuple[Network, tf.Tensor]:
     return (network, tf.zeros(3)) if mean is None else (network.centered, mean)  # type: ignore
 
 
+def tapped(
+    network: Network, pixels: tf.Tensor, tap: Callable[[str, tf.Tensor], tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    """The network's features, each of which goes on in the network as `tap` gives it back.
+
+    With a network that can be cut (`parts`, as `vgg.load(…).centered` has); of another one `tap`
+    sees the features, and what it gives back is given out alone.
+    """
+    parts = getattr(network, "parts", None)
+    if not parts:
+        return {layer: tap(layer, features) for layer, features in network(pixels).items()}
+    features, current = {}, pixels
+    for layer, part in parts.items():
+        current = features[layer] = tap(layer, part(current))
+    return features
+
+
 def embedded(network: Network, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """The network's features in all channels of the one that it was made from; see `Space`."""
     embeddings = getattr(network, "embeddings", {})

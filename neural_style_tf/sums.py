@@ -52,6 +52,10 @@ def product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Te
 
     Its gradient F(U + Uᵀ) is one matrix product; the library's own would be two.
     """
+    return _product(features)
+
+
+def _product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     flat = tf.reshape(features, (-1, features.shape[-1]))  # [h·w, C]
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
@@ -61,6 +65,23 @@ def product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Te
     if flat.dtype == tf.bfloat16:
         return _product_in_parts(flat), gradient
     return tf.matmul(flat, flat, transpose_a=True), gradient
+
+
+@tf.custom_gradient
+def passed(features: tf.Tensor) -> tuple[Any, Callable[..., tf.Tensor]]:
+    """The features themselves, to go on with, and their `product`.
+
+    What comes back through the product is computed when what comes back through the network is
+    there, and added to it. By itself it would be as soon as the loss is known, for all layers, and
+    take memory until its turn has come: a quarter of all, in VGG-19.
+    """
+    total, back = _product(features)
+
+    def gradient(onward: tf.Tensor, of_product: tf.Tensor) -> tf.Tensor:
+        with tf.control_dependencies([onward]):
+            return back(of_product) + onward
+
+    return (tf.identity(features), total), gradient
 
 
 def _product_in_parts(flat: tf.Tensor) -> tf.Tensor:

@@ -35,9 +35,12 @@ class VGG(keras.Model):
     Attributes:
         embeddings: `{layer: [k, C]}` of those of its activations that have only k of the C
             channels of the network that it was made from: see `Weights.embeddings`.
+        ends: `{layer: tensor}` of its activations as they go on in it, from the first to the
+            deepest; empty where they are given out in another precision.
     """
 
     embeddings: Mapping[str, np.ndarray] = {}
+    ends: Mapping[str, keras.KerasTensor] = {}
 
     @property
     def mean(self) -> tf.Tensor:
@@ -51,8 +54,19 @@ class VGG(keras.Model):
         Who changes pixels step by step does better with these: numbers about 0 are rounded less.
         """
         model = keras.Model(self.get_layer("mean").output, self.output, name=self.name)
-        model.embeddings = self.embeddings
+        model.embeddings, model.parts = self.embeddings, self._parts()
         return model
+
+    def _parts(self) -> dict[str, keras.Model]:
+        """The network cut where activations are given out: `{layer: model}`.
+
+        Each takes what the one before it gives, the first one pixels less the mean.
+        """
+        begun = (self.get_layer("mean").output, *self.ends.values())
+        return {
+            layer: keras.Model(before, end, name=f"{self.name}_{layer}")
+            for before, (layer, end) in zip(begun, self.ends.items(), strict=False)
+        }
 
 
 def build(
@@ -108,6 +122,7 @@ def build(
     single = {"dtype": "float32"}
     pixels = keras.Input((None, None, 3), batch_size=1, name="pixels", **single)
     current = keras.layers.Rescaling(1.0, offset=-weights.mean, name="mean", **single)(pixels)
+    ends: dict[str, keras.KerasTensor] = {}
     outputs: dict[str, keras.KerasTensor] = {}
     late = _late(weights, wanted) if pooling == "max" else set()
     owed: np.ndarray | None = None  # a bias whose turn comes after the pooling
@@ -139,8 +154,11 @@ def build(
             layer = POOLING[pooling](2, name=name, **plain, **_SAME)
         current = layer(current)
         if name in wanted:
+            ends[name] = current
             outputs[name] = keras.ops.cast(current, precision if raw else "float32")
     model = VGG(pixels, outputs, name="vgg")
+    if all(ends[name].dtype == each.dtype for name, each in outputs.items()):
+        model.ends = ends
     embeddings = {name: weights.embedding(name) for name in outputs}
     model.embeddings = {name: each for name, each in embeddings.items() if each is not None}
     return model
