@@ -25,15 +25,17 @@ def tapped(
 ) -> dict[str, tf.Tensor]:
     """The network's features, each of which goes on in the network as `tap` gives it back.
 
-    With a network that can be cut (`parts`, as `vgg.load(…).centered` has); of another one `tap`
-    sees the features, and what it gives back is given out alone.
+    `tap` sees those of a network that can be cut (`parts`, as `vgg.load(…).centered` has), but for
+    the deepest, behind which there is nothing.
     """
     parts = getattr(network, "parts", None)
     if not parts:
-        return {layer: tap(layer, features) for layer, features in network(pixels).items()}
+        return dict(network(pixels))
     features, current = {}, pixels
+    *_, deepest = parts
     for layer, part in parts.items():
-        current = features[layer] = tap(layer, part(current))
+        current = part(current)
+        features[layer] = current = current if layer == deepest else tap(layer, current)
     return features
 
 

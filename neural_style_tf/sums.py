@@ -79,7 +79,8 @@ def passed(features: tf.Tensor) -> tuple[Any, Callable[..., tf.Tensor]]:
 
     def gradient(onward: tf.Tensor, of_product: tf.Tensor) -> tf.Tensor:
         with tf.control_dependencies([onward]):
-            return back(of_product) + onward
+            of_product = tf.identity(of_product)
+        return back(of_product) + onward
 
     return (tf.identity(features), total), gradient
 

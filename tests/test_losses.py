@@ -16,6 +16,8 @@ from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.pixels import as_pixels
 from neural_style_tf.sums import Sums, Variation, product
 from tests import reference, tiny
+from vgg.network import build
+from vgg.weights import Weights
 
 Picture = npt.NDArray[np.uint8]
 
@@ -222,3 +224,36 @@ def test_moments_are_symmetric_to_the_last_bit() -> None:
     found = sums.moments["a"].numpy()
     np.testing.assert_array_equal(np.triu(found), np.triu(matrix / 4))
     np.testing.assert_array_equal(found, found.T)
+
+
+def before(operation: Any) -> set[str]:
+    """The types of all that has to be done first."""
+    seen, found = {operation.name}, [operation]
+    for each in found:
+        for other in (*(tensor.op for tensor in each.inputs), *each.control_inputs):
+            if other.name not in seen:
+                seen.add(other.name)
+                found.append(other)
+    return {each.type for each in found}
+
+
+def test_the_way_back_through_gram_matrices_waits_its_turn(
+    content: Picture, style: Picture
+) -> None:
+    """A network that can be cut has the loss and gradient of one that can not, in another order."""
+    weights = Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL, np.float32))
+    objective = Objective(content_layers={"relu2_1": 1.0, "relu4_2": 0.5})
+    network = build(weights, layers=objective.layers).centered
+    pixels = as_pixels(tiny.picture(48, 64, 5)) - 120
+    found, waiting = [], []
+    for model in (network, lambda pixels: network(pixels)):
+        loss = Loss(model, objective)
+        targets = loss.targets(as_pixels(content) - 120, [as_pixels(style) - 120])
+        graph = tf.function(loss.value_and_gradient).get_concrete_function(pixels, targets)
+        found.append(graph(pixels, targets))
+        products = [op for op in graph.graph.get_operations() if op.type == "MatMul"]
+        waiting.append(sum("Conv2DBackpropInput" in before(op) for op in products))
+    assert waiting == [4, 0]  # relu5_1 has nothing to wait for
+    (terms, gradient), (plain, expected) = found
+    np.testing.assert_allclose(terms, plain, rtol=1e-6)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())

@@ -203,6 +203,22 @@ def test_the_asked_layers_come_once_and_in_the_order_of_the_network() -> None:
     assert list(outputs) == ["relu1_1", "pool1", "relu3_1"]
 
 
+@pytest.mark.parametrize("how", [{}, {"precision": "bfloat16", "raw": True}])
+def test_the_parts_one_after_the_other_are_the_whole(how: dict[str, Any]) -> None:
+    layers = ["relu1_1", "conv2_1", "relu3_4", "pool4", "relu5_1"]
+    network = build(layers=layers, **how).centered
+    current = tiny.picture(35, 50, 5)[None].astype(np.float32) - 120
+    whole = network(current)
+    assert list(network.parts) == layers
+    for layer, part in network.parts.items():
+        current = part(current)
+        np.testing.assert_array_equal(current, whole[layer])
+
+
+def test_a_network_whose_activations_are_given_out_otherwise_has_no_parts() -> None:
+    assert build(layers=["relu2_1"], precision="bfloat16").centered.parts == {}
+
+
 def test_one_layer_may_be_a_word() -> None:
     assert list(build(layers="relu1_2").output) == ["relu1_2"]
 

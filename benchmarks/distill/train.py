@@ -35,7 +35,7 @@ class Settings(NamedTuple):
     crops: int = 3600
     grown: int = 128
     size: int = 128
-    steps: int = 12000
+    steps: int = 9000
     batch: int = 8
     learning_rate: float = 5e-4
     warmup: int = 200
