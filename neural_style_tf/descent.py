@@ -46,7 +46,8 @@ class Step(NamedTuple):
             pays for the copy.
         result: what the run would end with if it ended here, of full size. Losses at different
             sizes are not compared: it is the best of the size that the run has reached.
-        learnt: with the last Step at a size, what the optimizer has learnt of the loss there.
+        learnt: what the optimizer has learnt of the loss, with the last Step of a `Descent` that is
+            to hand it over.
     """
 
     iteration: int
@@ -97,6 +98,7 @@ class Descent:
         # Traced once for all sizes, and the evaluation once for the start and the loop.
         self.evaluate = Traced(evaluate)
         # A graph like all else: operations one by one would round otherwise than an exported run.
+        # Two, since a graph is of so many arguments.
         self.first = Traced(lambda pixels, targets: self.begin(pixels, targets))
         self.resumed = Traced(self.begin)
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
@@ -112,6 +114,8 @@ class Descent:
         stops: Iterable[int] = (),
         heartbeat: float = 1.0,
         learnt: Any = None,
+        *,
+        hands_over: bool = False,
     ) -> Iterator[Step]:
         """The Steps from one start to one end, with the share of this work alone.
 
@@ -125,6 +129,7 @@ class Descent:
             heartbeat: seconds after which a Step comes anyway. Between two Steps nothing leaves the
                 device.
             learnt: of a Step of this size, on a loss that is much the same.
+            hands_over: whether the last Step is to have `learnt`.
         """
         total = before + own + after
         state = self._first(pixels, targets, learnt)
@@ -151,15 +156,19 @@ class Descent:
             if state.converged:
                 total -= own - done
             step = _step(state, own, before, total)
-            if done == own or state.converged:
+            if hands_over and (done == own or state.converged):
                 step = step._replace(learnt=state.optimizer.learnt)
             yield step
 
     def prepare(self, pixels: tf.Tensor, targets: Any) -> None:
-        """Trace now what `steps` with something learnt needs; the size does not count."""
-        nothing = self.optimizer(targets, pixels).nothing(pixels)
-        state = self._first(pixels, targets, nothing)
-        self.advance(state, tf.constant(1), targets)
+        """Trace now what `steps` with something learnt needs; the size does not count.
+
+        But where XLA compiles, which it does for each size anew.
+        """
+        if not self.advance.jit_compile:
+            nothing = self.optimizer(targets, pixels).nothing(pixels)
+            state = self._first(pixels, targets, nothing)
+            self.advance(state, tf.constant(1), targets)
 
     def _first(self, pixels: tf.Tensor, targets: Any, learnt: Any) -> State:
         begun = (pixels, targets)

@@ -84,7 +84,7 @@ class LBFGS:
     def start(
         self, evaluate: Evaluate, pixels: tf.Tensor, learnt: History | None = None
     ) -> LBFGSState:
-        """The state at the first point, with a search along the gradient.
+        """The state at the first point, with a search along the gradient, or as `learnt` has it.
 
         Args:
             evaluate: gives the loss and its gradient.

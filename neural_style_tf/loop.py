@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def stylize(
     learnt: Any = None
     ready: Future[None] | None = None
     done, share = 0, 0.0
-    for stage in stages:
+    for stage, following in zip_longest(stages, stages[1:]):
         if not stage.drafted:
             drafting = None  # with its network and graphs, unless others hold them
             wait([ready] if ready else [])
@@ -110,10 +111,10 @@ def stylize(
             picture = _first(content, initial, schedule, rows, columns)
         elif picture.shape[1:3] != stage.size:
             picture = refine(picture, guide, rows, columns)
-            learnt = None  # of pictures of another size
         total -= stage.iterations
         steps = worker.steps(
-            *(picture, targets, stage.iterations, done, total, stops, heartbeat, learnt)
+            *(picture, targets, stage.iterations, done, total, stops, heartbeat, learnt),
+            hands_over=following is not None and following.size == stage.size,
         )
         picture = learnt = None  # else they are there as long as it is painted on
         for step in steps:
@@ -132,7 +133,7 @@ def stylize(
 def _meanwhile(work: Callable[[], None]) -> Future[None]:
     """Do something in a thread of its own: the loop leaves Python's time to others.
 
-    Should it fail, so will whoever needs what it was to make, and say so.
+    Should it fail, whoever needs what it was to make does without, or fails and says so.
     """
     executor = ThreadPoolExecutor(1)
     found = executor.submit(work)

@@ -51,7 +51,8 @@ class Spectral(Metric):
         rows, columns = tf.cast(height, pixels.dtype), tf.cast(width, pixels.dtype)
         vertical = tf.cast(tf.range(height), pixels.dtype)
         vertical = tf.minimum(vertical, rows - vertical) / rows  # |f|, 0 to ½ and back
-        horizontal = tf.cast(tf.range(width // 2 + 1), pixels.dtype) / columns
+        waves = tf.range(width // 2 + 1)
+        horizontal = tf.cast(waves, pixels.dtype) / columns
         frequency = tf.sqrt(vertical[:, None] ** 2 + horizontal**2)
         # The mean is as free as the slowest wave.
         frequency = tf.where(frequency > 0, frequency, 1 / tf.maximum(rows, columns))
@@ -60,13 +61,14 @@ class Spectral(Metric):
         self.gain = gain / tf.sqrt(tf.reduce_mean(tf.square(gain)))  # [H, W/2 + 1]
         # By Parseval's theorem; a real picture's spectrum has each wave twice, but for those whose
         # own mirror image they are.
-        alone = (horizontal == 0) | (horizontal == 0.5)
-        self.weight = self.gain * tf.where(alone, 1.0, 2.0) / (rows * columns)
+        twice = tf.cast((waves > 0) & (2 * waves < width), pixels.dtype)
+        self.weight = self.gain * (1 + twice) / (rows * columns)
 
     def square(self, x: tf.Tensor) -> tf.Tensor:
         """x·Px, with no way back from the spectrum."""
-        parts = tf.bitcast(_spectrum(x), x.dtype)  # [1, C, H, W/2 + 1, 2], real and imaginary
-        return tf.reduce_sum(tf.square(parts) * self.weight[..., None])
+        spectrum = _spectrum(x)
+        power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+        return tf.reduce_sum(power * self.weight)
 
     def _filtered(self, x: tf.Tensor) -> tf.Tensor:
         spectrum = _spectrum(x)

@@ -29,13 +29,15 @@ def tapped(
     the deepest, behind which there is nothing.
     """
     parts = getattr(network, "parts", None)
-    if not parts:
+    if not (isinstance(parts, Mapping) and parts):
         return dict(network(pixels))
     features, current = {}, pixels
     *_, deepest = parts
     for layer, part in parts.items():
         current = part(current)
-        features[layer] = current = current if layer == deepest else tap(layer, current)
+        if layer != deepest:
+            current = tap(layer, current)
+        features[layer] = current
     return features
 
 

@@ -83,7 +83,7 @@ class Optimization:
             objective: as for `targets`.
             styles: how many.
         """
-        with contextlib.suppress(DivergedError):  # of a small gray picture
+        with contextlib.suppress(DivergedError):  # of a small gray picture: then it is traced later
             picture = tf.zeros((1, _SMALL, _SMALL, 3)) + self.mean
             painting = Painting(picture[0])
             targets = self.targets(picture, [(painting, 1.0)] * styles, objective, _SMALL, _SMALL)
@@ -99,10 +99,13 @@ class Optimization:
         stops: Iterable[int],
         heartbeat: float,
         learnt: Any,
+        *,
+        hands_over: bool,
     ) -> Iterator[Step]:
         """See `Descent.steps`: of a picture `[1, H, W, 3]`, where a Step's are less `mean`."""
         picture -= self.mean
-        return self.descent.steps(picture, targets, own, before, after, stops, heartbeat, learnt)
+        when = before, after, stops, heartbeat
+        return self.descent.steps(picture, targets, own, *when, learnt, hands_over=hands_over)
 
 
 class Graphs:

@@ -1,7 +1,7 @@
 """Optimizers of a picture: pure functions from state to state, on the device.
 
-An optimizer has the methods `start` and `step`. Its state is a NamedTuple of tensors: plain data
-that a graph can loop over, and that can be saved and continued.
+An optimizer makes a state of the one before. The state is a NamedTuple of tensors: plain data that
+a graph can loop over, and that can be saved and continued.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -25,16 +26,18 @@ class Traced:
     def __init__(self, function: Callable[..., Any], jit_compile: bool | None = None) -> None:
         self.function, self.jit_compile = function, jit_compile
         self.graph: Any = None
+        self.tracing = threading.RLock()  # a graph may be made ready in another thread
 
     def __call__(self, *args: Any) -> Any:
-        if self.graph is None:
-            self.graph = tf.function(
-                self.function,
-                input_signature=_any_size(args),
-                autograph=False,  # nothing here needs it, and it doubles the time to trace
-                jit_compile=self.jit_compile,
-                experimental_attributes={"_noinline": True},
-            ).get_concrete_function()
+        with self.tracing:
+            if self.graph is None:
+                self.graph = tf.function(
+                    self.function,
+                    input_signature=_any_size(args),
+                    autograph=False,  # nothing here needs it, and it doubles the time to trace
+                    jit_compile=self.jit_compile,
+                    experimental_attributes={"_noinline": True},
+                ).get_concrete_function()
         return self.graph(*args)
 
 

@@ -81,6 +81,7 @@ NUMERICS = (
     "styles",
     "networks",
     "sums",
+    "metrics",
     "distances",
     "losses",
     "tiles",

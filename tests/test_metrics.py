@@ -42,3 +42,16 @@ def test_the_spectral_metric_divides_by_a_power_of_the_frequency() -> None:
         gains.append(float(tf.reduce_max(Spectral(wave).times(tf.constant(wave)))))
     assert gains[0] / gains[1] == pytest.approx(2**0.75, rel=1e-3)
     assert gains[0] / gains[2] == pytest.approx(8**0.75, rel=1e-3)
+
+
+def test_the_spectral_metric_is_for_xla_too() -> None:
+    """As on a GPU, where the whole loop is compiled."""
+    x = noise((15, 22), 3)
+
+    def both(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        metric = Spectral(x)
+        return metric.times(x), metric.square(x)
+
+    compiled = tf.function(both, jit_compile=True)(x)
+    for ours, plain in zip(compiled, both(x), strict=True):
+        np.testing.assert_allclose(ours, plain, rtol=1e-4, atol=1e-4)

@@ -25,11 +25,16 @@ import tensorflow as tf
 from PIL import Image
 
 from neural_style_tf import Loss, Objective, Schedule, stylize
+from neural_style_tf.objective import PRESETS
 from neural_style_tf.pixels import as_pixels, resize, resize_style
+from neural_style_tf.serving import stylizer
 from neural_style_tf.serving.resampling import resample
 from neural_style_tf.serving.signatures import signatures
 from tests import tiny
 from tests.commandline import ROOT, run
+from vgg.network import build
+from vgg.portable import Portable
+from vgg.weights import Weights
 
 # So many that a difference in the last bit would have grown to another picture.
 ITERATIONS = 40
@@ -102,6 +107,29 @@ def test_it_paints_what_the_program_paints(made: dict[str, Any], shallow: Any) -
     decoded = np.asarray(Image.open(io.BytesIO(made["bytes/picture_bytes"].item())))
     np.testing.assert_array_equal(decoded[None], made["uint8/picture"])
     assert abs(one - both).max() > 5, "blend and seed count"
+
+
+@pytest.mark.parametrize("preset", ["athalye2015", "johnson2016"])
+def test_the_stylizer_is_the_loop_to_the_last_bit(preset: str) -> None:
+    """In johnson2016 a layer is both content's and style's: three gradients meet there."""
+    weights = Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL, np.float32))
+    objective, schedule = PRESETS[preset].objective, Schedule(iterations=30, scales=1)
+    network = build(weights, layers=objective.layers)
+    portable = Portable(network)
+    given = [as_pixels(tiny.picture(height, 64, 1)) for height in (48, 40)]
+
+    @tf.function(autograph=False)
+    def served(content: tf.Tensor, style: tf.Tensor) -> tf.Tensor:
+        with tf.name_scope(""):
+            return stylizer.stylize(
+                *(portable.bound(objective.layers), objective, schedule, content),
+                stylizer.Styles(style, tf.constant([[40, 64]]), tf.ones(1)),
+                tuple(tf.constant(weight, tf.float32) for weight in objective.weights),
+                *(tf.constant(30), tf.constant(0), tf.constant(1.0)),
+            ).pixels
+
+    *_, last = stylize(network, given[0], [given[1][0]], objective, schedule)
+    np.testing.assert_array_equal(last.result.pixels, served(*given))
 
 
 def test_losses_features_and_metadata(made: dict[str, Any], shallow: Any) -> None:

@@ -54,18 +54,20 @@ class VGG(keras.Model):
         Who changes pixels step by step does better with these: numbers about 0 are rounded less.
         """
         model = keras.Model(self.get_layer("mean").output, self.output, name=self.name)
-        model.embeddings, model.parts = self.embeddings, self._parts()
+        model.embeddings, model.parts = self.embeddings, self.cut(self.ends)
         return model
 
-    def _parts(self) -> dict[str, keras.Model]:
-        """The network cut where activations are given out: `{layer: model}`.
+    def cut(self, layers: Collection[str]) -> dict[str, keras.Model]:
+        """The network in parts, `{layer: model}`, that end where these activations are given out.
 
-        Each takes what the one before it gives, the first one pixels less the mean.
+        Each takes what the one before it gives, the first one pixels less the mean. There are none
+        where `ends` is empty.
         """
-        begun = (self.get_layer("mean").output, *self.ends.values())
+        ends = {layer: end for layer, end in self.ends.items() if layer in layers}
+        begun = (self.get_layer("mean").output, *ends.values())
         return {
             layer: keras.Model(before, end, name=f"{self.name}_{layer}")
-            for before, (layer, end) in zip(begun, self.ends.items(), strict=False)
+            for before, (layer, end) in zip(begun, ends.items(), strict=False)
         }
 
 

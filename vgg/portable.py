@@ -22,11 +22,13 @@ class Bound:
     Attributes:
         apply: pixels from which the mean has been subtracted -> `{layer: activation}`.
         embeddings: `{layer: [k, C]}`, as of `vgg.network.VGG`.
+        parts: the same, cut where activations are given out: see `VGG.cut`.
         mean: the mean pixel, `[3]`; None where it is subtracted already.
     """
 
     apply: Callable[[tf.Tensor], Features]
     embeddings: dict[str, tf.Tensor]
+    parts: dict[str, Callable[[tf.Tensor], tf.Tensor]]
     mean: tf.Tensor | None = None
 
     @property
@@ -80,29 +82,35 @@ class Portable(tf.Module):
         centered = whole.centered
         # In the network's order: it is that in which gradients are added up.
         outputs = {layer: output for layer, output in centered.output.items() if layer in wanted}
-        model = keras.Model(centered.input, outputs)
+        model = keras.Model(centered.input, outputs, name=whole.name)
         weights = {name: tf.convert_to_tensor(each) for name, each in self.weights.items()}
-        values = [
-            layer.derive(weights[_key(layer, variable)])
+        values = {
+            variable.path: layer.derive(weights[_key(layer, variable)])
             if _derived(layer, variable)
             else weights[_key(layer, variable)]
             for layer in model.layers
             for variable in layer.variables
-        ]
+        }
 
-        def network(pixels: tf.Tensor) -> Features:
-            # As Keras would name it: by their names TensorFlow, when it optimizes a graph, orders
-            # what is to be added up, and the picture would differ in the last bit.
-            with tf.name_scope(whole.name):
-                features, _ = model.stateless_call([], values, pixels)
-            return dict(features)
+        def on_values(model: keras.Model) -> Callable[[tf.Tensor], Any]:
+            own = [values[each.path] for layer in model.layers for each in layer.variables]
+
+            def call(pixels: tf.Tensor) -> Any:
+                # As Keras would name it: by their names TensorFlow, when it optimizes a graph,
+                # orders what is to be added up, and the picture would differ in the last bit.
+                with tf.name_scope(model.name):
+                    found, _ = model.stateless_call([], own, pixels)
+                return found
+
+            return call
 
         embeddings = {
             layer: tf.convert_to_tensor(matrix)
             for layer, matrix in self.embeddings.items()
             if layer in wanted
         }
-        return Bound(network, embeddings, whole.mean)
+        parts = {layer: on_values(part) for layer, part in whole.cut(wanted).items()}
+        return Bound(on_values(model), embeddings, parts, whole.mean)
 
 
 def _derived(layer: keras.layers.Layer, variable: keras.Variable) -> bool:

@@ -143,8 +143,10 @@ class Student(nn.Module):
 
     def first(self, pixels: Tensor) -> Tensor:
         """relu1_1 of unit size: the teacher's own."""
-        x = functional.conv2d(pixels - self.mean, self.kernel, self.bias, padding=1)
-        return functional.relu(x) / self.scales[0]
+        # It sees whole grey levels, which the eight bits of bfloat16 would blur.
+        with torch.autocast(pixels.device.type, enabled=False):
+            x = functional.conv2d(pixels - self.mean, self.kernel, self.bias, padding=1)
+            return functional.relu(x) / self.scales[0]
 
     def slim(self, pixels: Tensor, layers: Collection[str] = RELUS) -> Iterator[tuple[str, Tensor]]:
         """The activations as they are, of unit size, by their convolutions' names."""
