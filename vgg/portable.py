@@ -22,14 +22,19 @@ class Bound:
     Attributes:
         apply: pixels from which the mean has been subtracted -> `{layer: activation}`.
         embeddings: `{layer: [k, C]}`, as of `vgg.network.VGG`.
-        parts: the same, cut where activations are given out: see `VGG.cut`.
+        cut: the same in parts, as of `VGG.cut`.
         mean: the mean pixel, `[3]`; None where it is subtracted already.
     """
 
     apply: Callable[[tf.Tensor], Features]
     embeddings: dict[str, tf.Tensor]
-    parts: dict[str, Callable[[tf.Tensor], tf.Tensor]]
+    cut: dict[str, Callable[[tf.Tensor], tf.Tensor]]
     mean: tf.Tensor | None = None
+
+    @property
+    def parts(self) -> dict[str, Callable[[tf.Tensor], tf.Tensor]]:
+        """In parts, where these make up the whole: they subtract no mean."""
+        return self.cut if self.mean is None else {}
 
     @property
     def centered(self) -> Bound:
