@@ -3,7 +3,8 @@
     python benchmarks/distill --teacher imagenet-vgg-verydeep-19.mat --pictures DIR
 
 Fits every layer by least squares, then all of them together by Adam (on two cores some twenty
-minutes and an hour): kill it and start it again, it continues. Writes `vgg/compact.npz` with each
+minutes and an hour; with `--precision bfloat16`, where there is a matrix unit, half of that): kill
+it and start it again, it continues. Writes `vgg/compact.npz` with each
 checkpoint. Uses a GPU where PyTorch has one.
 """
 
