@@ -261,27 +261,35 @@ def test_what_the_draft_has_learnt_is_gone_on_with(
     assert last.result.loss < 0.99 * alone[30].result.loss  # a start anew takes that long
 
 
+def tracings(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
+    """The threads in which losses are traced from now on, one each time."""
+    traced: list[threading.Thread] = []
+    plain = Loss.value_and_gradient
+
+    def noted(loss: Loss, *args: Any) -> Any:
+        traced.append(threading.current_thread())
+        return plain(loss, *args)
+
+    monkeypatch.setattr(Loss, "value_and_gradient", noted)
+    return traced
+
+
 def test_the_network_is_made_ready_while_the_draft_is_painted(
     shallow: Any, content: Picture, style: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a thread of its own; and where that fails, the run does without."""
-    by_main: list[bool] = []
-    plain = Loss.value_and_gradient
-
-    def counted(loss: Loss, *args: Any) -> Any:
-        by_main.append(threading.current_thread() is threading.main_thread())
-        return plain(loss, *args)
 
     def failing(*_: Any) -> None:
         raise RuntimeError("no room")
 
-    monkeypatch.setattr(Loss, "value_and_gradient", counted)
+    traced = tracings(monkeypatch)
     other = build(drafter(), layers=Objective().layers)
     given = shallow, content, [style]
     schedule = Schedule(iterations=6)
     ready = loop.stylize_image(*given, schedule=schedule, draft=other)
     monkeypatch.setattr(Optimization, "prepare", failing)
     late = loop.stylize_image(*given, schedule=schedule, draft=other)
+    by_main = [thread is threading.main_thread() for thread in traced]
     assert sorted(by_main[:2]) == [False, True]  # they are traced at the same time
     assert by_main[2:] == [True, True]
     np.testing.assert_array_equal(ready, late)
@@ -290,14 +298,7 @@ def test_the_network_is_made_ready_while_the_draft_is_painted(
 def test_runs_that_are_alike_share_their_graphs(
     shallow: Any, content: Picture, style: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    traced: list[Loss] = []
-    plain = Loss.value_and_gradient
-
-    def counted(loss: Loss, *args: Any) -> Any:
-        traced.append(loss)
-        return plain(loss, *args)
-
-    monkeypatch.setattr(Loss, "value_and_gradient", counted)
+    traced = tracings(monkeypatch)
     both, graphs = [style, tiny.picture(30, 40, 9)], Graphs()
     first = Objective(), Schedule(iterations=2)
     other = Objective(content_weight=1.0, tv_weight=1e3, style_blend_weights=(1, 3))

@@ -4,8 +4,8 @@
 
 Fits every layer by least squares, then all of them together by Adam (on two cores some twenty
 minutes and an hour; with `--precision bfloat16`, where there is a matrix unit, half of that): kill
-it and start it again, it continues. Writes `vgg/compact.npz` with each
-checkpoint. Uses a GPU where PyTorch has one.
+it and start it again, it continues. Writes `vgg/compact.npz` with each checkpoint. Uses a GPU where
+PyTorch has one.
 """
 
 from __future__ import annotations
