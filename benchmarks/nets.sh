@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Train the network that comes with the program, on two cores in about forty minutes:
+# Train the network that comes with the program, on two cores in about an hour:
 #
 #     benchmarks/nets.sh PHOTOS STARRY_NIGHT WAVE COMPOSITION_VII OUTPUT.npz
 #
@@ -16,13 +16,12 @@ train() {
     local result=$1
     shift
     [[ -e $result ]] || python -m neural_style_tf train --photos "$photos" --network compact \
-        "${styles[@]}" --batch-size 1 --output "$result" --resume "$@"
+        "${styles[@]}" --batch-size 2 --output "$result" --resume "$@"
 }
 
-train "$work/small.npz" --size 128 --steps 5000 --learning-rate 2e-3 --preset athalye2015 \
-    --content-weight 15
+train "$work/small.npz" --size 128 --steps 8000 --learning-rate 2e-3
 train "$work/medium.npz" --size 192 --steps 9000 --initial "$work/small.npz"
-train "$work/large.npz" --size 256 --steps 3800 --learning-rate 1e-3 --seed 1 \
+train "$work/large.npz" --size 256 --steps 9000 --learning-rate 1e-3 --seed 1 \
     --initial "$work/medium.npz"
 python - "$work/large.npz" "$output" <<'PYTHON'
 import sys

@@ -68,6 +68,35 @@ def test_a_network_is_trained_and_says_how(
         np.testing.assert_array_equal(model.named[name].numpy(), array)
 
 
+@pytest.mark.parametrize(
+    ("batch", "cores", "abreast", "threads"), [(1, 2, 1, None), (2, 2, 2, 1), (16, 8, 4, 2)]
+)
+def test_photographs_of_a_batch_share_the_cores(
+    monkeypatch: pytest.MonkeyPatch, batch: int, cores: int, abreast: int, threads: int | None
+) -> None:
+    import tensorflow as tf
+
+    from neural_style_tf.commands import tensorflow
+    from neural_style_tf.transform.train import Trainer
+
+    asked: list[int] = []
+    made: list[int] = []
+    build = Trainer.__init__
+
+    def trainer(self: Trainer, *args: Any) -> None:
+        build(self, *args)
+        made.append(self.abreast)
+
+    monkeypatch.setattr(tensorflow, "cores", lambda: cores)
+    monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", asked.append)
+    monkeypatch.setattr(Trainer, "__init__", trainer)
+    words = ["train", "--style", "a.png", "--photos", "photos", "--network", "tiny.mat"]
+    words += ["--size", "64", "--batch-size", str(batch), *nets.FLAGS, "--steps", "1"]
+    assert run(*words, "--output", "net.npz", "--quiet") == 0
+    assert made == [abreast]
+    assert asked == ([] if threads is None else [threads])
+
+
 def test_several_styles_with_names_in_npz_and_tensorboard() -> None:
     pytest.importorskip("tensorboard", reason="needs tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -17,6 +17,7 @@ import tensorflow as tf
 from PIL import Image
 
 from neural_style_tf import DivergedError, Loss, Objective, files
+from neural_style_tf.transform.architecture import MARGIN
 from neural_style_tf.transform.model import TransformNet
 from neural_style_tf.transform.photos import Photos
 from neural_style_tf.transform.train import Trainer
@@ -35,11 +36,12 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Photos:
     return Photos(files.pictures_in(folder), files.read_shrunk, SIZE, 0)
 
 
-def trainer(network: Any, **settings: Any) -> Trainer:
+def trainer(network: Any, abreast: int = 1, **settings: Any) -> Trainer:
     loss = Loss(network, Objective())
     styles = [loss.moments(tf.constant(tiny.picture(64, 64, s)[None], tf.float32)) for s in (8, 9)]
     training = Training(**{"steps": 6, "batch_size": 2, "size": SIZE, **settings})
-    return Trainer(TransformNet(nets.ARCHITECTURE, ("a", "b")), loss, styles, training)
+    model = TransformNet(nets.ARCHITECTURE, ("a", "b"))
+    return Trainer(model, loss, styles, training, abreast=abreast)
 
 
 def losses(trainer: Trainer, photos: Photos) -> Iterator[float]:
@@ -85,9 +87,11 @@ def test_a_step_is_adam_on_the_mean_of_the_pictures(shallow: Any, photos: Photos
     for number in range(3):
         photo = tf.constant(photos.example(number)[None], tf.float32)
         scale, moments = loudness[number % 2]
+        top, left = ours.corner(tf.constant(number, tf.int64)).numpy()
+        part = np.s_[:, top : top + SIZE - 2 * MARGIN, left : left + SIZE - 2 * MARGIN]
         with tf.GradientTape() as tape:
             painted = ours.model(photo, tf.one_hot([number % 2], 2))
-            terms = loss(painted, loss.blended(loss.features(photo), [moments]))
+            terms = loss(painted[part], loss.blended(loss.features(photo[part]), [moments]))
         own = tape.gradient(terms.total, variables)
         gradients = [a + b.numpy() / scale / 3 for a, b in zip(gradients, own, strict=True)]
         totals.append(float(terms.total))
@@ -104,16 +108,31 @@ def test_a_step_is_adam_on_the_mean_of_the_pictures(shallow: Any, photos: Photos
         np.testing.assert_allclose(moved, -rate * np.sign(gradient[sure]), rtol=1e-2)
 
 
+def test_what_is_judged_lies_anywhere_within_what_is_painted(shallow: Any) -> None:
+    one, other = trainer(shallow), trainer(shallow, seed=1)
+    numbers = [tf.constant(number, tf.int64) for number in range(200)]
+    corners = np.array([one.corner(number) for number in numbers])
+    assert corners.min() == 0
+    assert corners.max() == 2 * MARGIN
+    np.testing.assert_allclose(corners.mean(0), MARGIN, atol=1)
+    np.testing.assert_array_equal([one.corner(number) for number in numbers], corners)
+    assert (np.array([other.corner(number) for number in numbers]) != corners).any()
+
+
+def test_photographs_side_by_side_are_the_same_training(shallow: Any, photos: Photos) -> None:
+    curves = [list(losses(trainer(shallow, n, batch_size=3, steps=3), photos)) for n in (1, 3)]
+    np.testing.assert_allclose(curves[0], curves[1], rtol=1e-5)
+
+
 def test_validation_paints_every_photograph_in_every_style(shallow: Any, photos: Photos) -> None:
     ours = trainer(shallow)
     crops = np.stack([photos.example(number) for number in range(3)])
     painted, terms = ours.validate(crops)
-    assert painted.shape == (2, 3, SIZE, SIZE, 3)
+    assert painted.shape == (2, 3, SIZE - 2 * MARGIN, SIZE - 2 * MARGIN, 3)
     assert terms.total > 0
     photo = tf.constant(crops[1][None], tf.float32)
-    np.testing.assert_allclose(
-        painted[1, 1], ours.model(photo, tf.constant([[0.0, 1.0]]))[0], atol=1e-2
-    )
+    whole = ours.model(photo, tf.constant([[0.0, 1.0]]))[0]
+    np.testing.assert_allclose(painted[1, 1], whole[MARGIN:-MARGIN, MARGIN:-MARGIN], atol=1e-2)
 
 
 def test_a_loss_that_is_not_finite(shallow: Any, photos: Photos) -> None:

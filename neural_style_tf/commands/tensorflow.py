@@ -17,11 +17,12 @@ from vgg.processor import features
 _MMAP_THRESHOLD, _BLOCK = -3, 4 * 2**20
 
 
-def start(*, look: bool = True) -> str:
+def start(*, look: bool = True, abreast: int = 1) -> str:
     """Import TensorFlow, look for devices, and say which one will compute, in words.
 
     Args:
         look: whether devices are made ready now. Workers that train together have to say so before.
+        abreast: pieces of work that go on side by side, each on its share of the cores.
     """
     # Read when the library is loaded; whoever set it wants to see what it says.
     quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
@@ -32,6 +33,9 @@ def start(*, look: bool = True) -> str:
     with _without_chatter() if quiet else contextlib.nullcontext():
         import tensorflow as tf
 
+        if abreast > 1:
+            with contextlib.suppress(RuntimeError):  # already at work, in a process of others
+                tf.config.threading.set_intra_op_parallelism_threads(max(1, cores() // abreast))
         gpus = tf.config.list_physical_devices("GPU")
         for gpu in gpus:
             # Other programs may want the card too.
@@ -42,6 +46,12 @@ def start(*, look: bool = True) -> str:
         details = tf.config.experimental.get_device_details(gpus[0])
         return f"GPU {details.get('device_name', gpus[0].name)}"
     return f"CPU, {os.cpu_count()} cores"
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    own = getattr(os, "sched_getaffinity", None)  # only some systems have it
+    return len(own(0)) if own else os.cpu_count() or 1
 
 
 def on_gpu() -> bool:

@@ -24,7 +24,7 @@ from neural_style_tf.errors import FileError, OptionError
 from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.progress import hms
 from neural_style_tf.transform import shipped
-from neural_style_tf.transform.architecture import Architecture
+from neural_style_tf.transform.architecture import MARGIN, Architecture
 from neural_style_tf.transform.stored import Net, check_net_target, packed
 from neural_style_tf.transform.training import Training
 from vgg import fetch
@@ -40,6 +40,8 @@ SUMMARY = "train a network that paints in a style, or in several, in one pass"
 PRESET = "one-pass"
 # Of so many photographs and more, a few are not trained on: the validation strip.
 _MANY, _HELD_OUT = 20, 4
+# Photographs at a time, at most: each takes memory.
+_ABREAST = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -147,7 +149,10 @@ def run(options: argparse.Namespace) -> int:
     if state:
         following.check_same(settings, state[0], job.kept)
 
-    device = tensorflow.start(look=distribution.workers() == 1)
+    # Networks this slim do not keep two cores busy: two photographs at a time, each on its own
+    # core, take as long as one on both.
+    abreast = min(job.training.batch_size or 1, tensorflow.cores(), _ABREAST)
+    device = tensorflow.start(look=distribution.workers() == 1, abreast=abreast)
     strategy = distribution.strategy()
     devices = strategy.num_replicas_in_sync
     if (job.training.batch_size or devices) % devices:
@@ -160,7 +165,9 @@ def run(options: argparse.Namespace) -> int:
         "Network: %s from %s (%s), %s pooling, on %s, %s",
         *(weights.name, location.path, location.origin, job.pooling, device, precision),
     )
-    trainer = _trainer(job, weights, objective, paintings, precision, strategy)
+    if tensorflow.on_gpu():
+        abreast = 1
+    trainer = _trainer(job, weights, objective, paintings, precision, strategy, abreast)
     if state:
         trainer.restore(state[1])
         logging.info("Going on after step %d of %d", trainer.step, job.training.steps)
@@ -298,7 +305,8 @@ def _kept_state(job: Job, *, resume: bool, overwrite: bool) -> Any:
 def _photos(job: Job, paths: tuple[str, ...]) -> Photos:
     from neural_style_tf.transform.photos import Photos
 
-    return Photos(paths, files.read_shrunk, job.training.size, job.training.seed)
+    around = job.training.size + 2 * MARGIN
+    return Photos(paths, files.read_shrunk, around, job.training.seed)
 
 
 def _trainer(
@@ -308,6 +316,7 @@ def _trainer(
     paintings: list[files.Picture],
     precision: str,
     strategy: Any,
+    abreast: int,
 ) -> Trainer:
     from neural_style_tf.losses import Loss
     from neural_style_tf.pixels import resize_style
@@ -336,13 +345,14 @@ def _trainer(
     moments = [
         measure(resize_style(style.pixels, job.training.painting_width)) for style in paintings
     ]
-    return Trainer(model, loss, moments, job.training, strategy)
+    return Trainer(model, loss, moments, job.training, strategy, abreast)
 
 
 def _strip(trainer: Trainer, photos: Photos) -> tuple[np.ndarray, Mapping[str, float]]:
     """Photographs above what each style makes of them, and the mean losses of these."""
     crops = np.stack([photos.example(number) for number in range(len(photos.paths))])
     painted, terms = trainer.validate(crops)
+    crops = crops[:, MARGIN:-MARGIN, MARGIN:-MARGIN]  # as the painted ones
     rows = [crops, *np.clip(np.rint(painted), 0, 255).astype(np.uint8)]  # each [N, size, size, 3]
     picture = np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
     return picture, terms._asdict()

@@ -20,6 +20,11 @@ from typing import NamedTuple
 from neural_style_tf.errors import OptionError
 from neural_style_tf.settings import option
 
+# Pixels by which a picture is reflected past its border before it is painted; they are cut off
+# after, and in training as many are not judged. The network reflects too, at each stage, but what
+# it makes at the very border is a little off. A multiple of 4, so that nothing moves.
+MARGIN = 8
+
 
 class Stage(NamedTuple):
     """A convolution and what comes before and after it, in this order.

@@ -9,14 +9,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from neural_style_tf.traced import Traced
+from neural_style_tf.transform.architecture import MARGIN
 from neural_style_tf.transform.net import paint
 from neural_style_tf.transform.stored import Net
 from neural_style_tf.transform.tiling import Tiling
-
-# Pixels by which a picture is reflected past its border before it is painted; they are cut off
-# after. The network reflects too, at each stage, but what it makes at the border is a little darker
-# or lighter than elsewhere: most of that is outside then. A multiple of 4, so that nothing moves.
-MARGIN = 8
 
 
 class Painter:

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from neural_style_tf.errors import DivergedError
 from neural_style_tf.losses import Loss, Targets, Terms
+from neural_style_tf.transform.architecture import MARGIN
 from neural_style_tf.transform.model import TransformNet, keras
 from neural_style_tf.transform.photos import Photos
 from neural_style_tf.transform.training import Training
@@ -46,12 +47,17 @@ class Record(NamedTuple):
 class Trainer:
     """A network in training: weights, Adam's state and the number of the step.
 
+    An example is painted whole, and judged in a part that is `2·MARGIN` rows and columns smaller,
+    anywhere in it. If it were judged to its border, where the loss network sees zeros, the network
+    would learn to paint a frame as dark as those.
+
     Args:
         model: what is trained.
         loss: of a picture; its objective without blend weights.
         styles: of each style the moments `{layer: [C, C]}`, see `Loss.moments`.
         training: the settings.
         strategy: the devices; one by default. To be the scope in which the model was made.
+        abreast: of how many photographs a device may work on at the same time.
     """
 
     def __init__(
@@ -61,8 +67,9 @@ class Trainer:
         styles: Sequence[Mapping[str, Any]],
         training: Training,
         strategy: tf.distribute.Strategy | None = None,
+        abreast: int = 1,
     ) -> None:
-        self.model, self.loss, self.training = model, loss, training
+        self.model, self.loss, self.training, self.abreast = model, loss, training, abreast
         self.strategy = strategy or tf.distribute.get_strategy()
         self.batch = training.batch_size or self.strategy.num_replicas_in_sync
         self.variables = list(model.named.values())
@@ -152,16 +159,18 @@ class Trainer:
         """What each style makes of photographs, and the mean losses.
 
         Args:
-            crops: `[N, size, size, 3]`, 0-255.
+            crops: `[N, height, width, 3]`, 0-255.
 
         Returns:
-            `[S, N, size, size, 3]` and the terms as numbers.
+            The middle of each, `[S, N, height − 2·MARGIN, width − 2·MARGIN, 3]`, and the terms as
+            numbers.
         """
         if self._judge is None:
             self._judge = tf.function(self._painted, autograph=False)
+        middle = tf.constant([MARGIN, MARGIN])
         styles = range(len(self.model.styles))
         results = [
-            [self._judge(tf.constant(crop[None], tf.float32), tf.constant(s)) for crop in crops]
+            [self._judge(tf.cast(crop[None], tf.float32), tf.constant(s), middle) for crop in crops]
             for s in styles
         ]
         painted = np.stack([[picture[0].numpy() for picture, _ in row] for row in results])
@@ -197,8 +206,9 @@ class Trainer:
         def add(index: tf.Tensor, gradients: Any, sums: Terms) -> Any:
             photo = tf.cast(crops[index][None], tf.float32)  # [1, size, size, 3]
             style = tf.cast(numbers[index] % count, tf.int32)
+            corner = self.corner(numbers[index])
             with tf.GradientTape() as tape:
-                _, terms = self._painted(photo, style)
+                _, terms = self._painted(photo, style, corner)
                 total = terms.total / self.loudness[style]
             own = tape.gradient(total, [v.value for v in self.variables])
             gradients = [a + share * b for a, b in zip(gradients, own, strict=True)]
@@ -208,21 +218,33 @@ class Trainer:
                 Terms(*(a + share * b for a, b in zip(sums, terms, strict=True))),
             )
 
-        # One photograph after the other: memory for one, whatever the batch, and on a CPU no
-        # slower than all at once.
+        # Photograph by photograph: memory for a few, whatever the batch.
         zeros = [tf.zeros(v.shape) for v in self.variables]
         _, gradients, terms = tf.while_loop(
             lambda index, *_: index < crops.shape[0],
             add,
             (tf.constant(0), zeros, Terms(*(tf.zeros(()),) * 4)),
-            parallel_iterations=1,
+            parallel_iterations=self.abreast,
         )
         self.optimizer.apply_gradients(zip(gradients, self.variables, strict=True))
         return terms
 
-    def _painted(self, photo: tf.Tensor, style: tf.Tensor) -> tuple[tf.Tensor, Terms]:
-        """What the network makes of a photograph `[1, H, W, 3]`, and the losses of that."""
+    def corner(self, number: tf.Tensor) -> tf.Tensor:
+        """Where what is judged of the example of that number begins: row and column, `[2]`."""
+        seed = tf.stack([tf.constant(self.training.seed, tf.int64), number])
+        return tf.random.stateless_uniform([2], seed, 0, 2 * MARGIN + 1, tf.int32)
+
+    def _painted(
+        self, photo: tf.Tensor, style: tf.Tensor, corner: tf.Tensor
+    ) -> tuple[tf.Tensor, Terms]:
+        """What the network makes of a photograph `[1, H, W, 3]`, and the losses of that.
+
+        Both are of `[1, H − 2·MARGIN, W − 2·MARGIN, 3]` from the corner on.
+        """
         painted = self.model(photo, tf.one_hot(style[None], len(self.model.styles)))
+        begin = tf.concat([[0], corner, [0]], 0)
+        size = [1, *(length - 2 * MARGIN for length in photo.shape[1:3]), 3]
+        photo, painted = (tf.slice(each, begin, size) for each in (photo, painted))
         targets = Targets(
             self.loss.features(photo),
             {layer: gram[style] for layer, gram in self.grams.items()},
