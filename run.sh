@@ -28,6 +28,13 @@ set_up() {
     touch "$stamp"
 }
 
+# Runs the program. Linux gives pages of 2 MiB to who asks, and the C library asks if it is told to
+# (glibc 2.35; others take no notice): 3 % of the time, a third where memory is given back as it is freed.
+program() {
+    export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
+    exec "$venv/bin/python" -m neural_style_tf "$@"
+}
+
 case ${1-} in
     test)
         set_up dev
@@ -41,7 +48,7 @@ case ${1-} in
         set_up
         shift
         # What is named again behind these wins.
-        exec "$venv/bin/python" -m neural_style_tf figures --content "$here/examples/content.jpg" \
+        program figures --content "$here/examples/content.jpg" \
             --style "$here/examples/style.jpg" "$here/examples/style2.jpg" --output-dir blog "$@"
         ;;
     *)
@@ -51,6 +58,6 @@ case ${1-} in
                 --width 512 --output example.png --overwrite
             echo "The example: neural-style-tf $*" >&2
         fi
-        exec "$venv/bin/python" -m neural_style_tf "$@"
+        program "$@"
         ;;
 esac
