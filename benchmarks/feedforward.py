@@ -4,12 +4,14 @@
     python benchmarks/feedforward.py speed --peer TRANSFORMER_NET_PY
     python benchmarks/feedforward.py start --input photo.jpg
     python benchmarks/feedforward.py memory --sides 1024 2048
+    python benchmarks/feedforward.py borders --photos a.jpg b.jpg --models starry wave
 
 `quality` judges each photograph, painted by the network of a style, by the objective that it was
 trained on, and counts the steps that optimization takes to the same loss. `speed` times the default
 network, one of Johnson's size and that of lengstrom/fast-style-transfer, built here in TensorFlow,
 side by side; with the transformer_net.py of pytorch/examples and PyTorch, that one too. `start` is
-the time of the whole command against that of importing TensorFlow.
+the time of the whole command against that of importing TensorFlow. `borders` compares the border of
+a painted picture with the same place in a larger one.
 """
 
 from __future__ import annotations
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
 
 # Evaluations after which the loss of an optimization is shown.
 SHOWN = (10, 20, 30, 50)
+# Distances from the border at which `borders` looks.
+NEAR = (0, 1, 2, 4, 8, 16)
 JOHNSON = Architecture((32, 64, 128), 5, 9)
 
 
@@ -69,6 +73,10 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("--times", type=int, default=3)
     one = commands.add_parser("memory")
     one.add_argument("--sides", nargs="+", type=int, default=[1024, 2048])
+    one = commands.add_parser("borders")
+    one.add_argument("--photos", nargs="+", required=True, help="not those of the training")
+    one.add_argument("--models", nargs="+", default=shipped.names(), help="names, or files")
+    one.add_argument("--side", type=int, default=256, help="of the square that is painted")
     one = commands.add_parser("painted")  # what `memory` runs, in a process of its own
     one.add_argument("side", type=int)
     one.add_argument("tiles", type=int)
@@ -312,6 +320,32 @@ def memory(options: argparse.Namespace) -> None:
                 f"{told['peak'] / GIB:.2f} | {told['seconds']:.1f} |",
                 flush=True,
             )
+
+
+def borders(options: argparse.Namespace) -> None:
+    """How much lighter or darker a picture is near its border than the same in a larger one."""
+    tensorflow.start()
+    from neural_style_tf.transform.painter import Painter
+
+    around, side = 64, options.side
+    rows = np.minimum(np.arange(side), np.arange(side)[::-1])
+    distance = np.minimum.outer(rows, rows)  # of each pixel from the nearest border
+    print(f"grey levels, {side}×{side}, mean over pixels at that distance from the border\n")
+    print("| style | " + " | ".join(map(str, NEAR)) + f" | {side // 4} and more |")
+    print("|-" * (2 + len(NEAR)) + "|")
+    for model in options.models:
+        net, styles = shipped.find(model)
+        for style in styles:
+            painter = Painter(net, [float(style == each) for each in net.styles])
+            lighter = np.zeros((side, side))
+            for photo in options.photos:
+                large = _square(photo, side + 2 * around)
+                inner = np.s_[:, around:-around, around:-around]
+                difference = painter(large[inner]) - painter(large)[inner]
+                lighter += difference[0].mean(-1) / len(options.photos)
+            cells = [lighter[distance == near].mean() for near in NEAR]
+            cells.append(lighter[distance >= side // 4].mean())
+            print(f"| {style} | " + " | ".join(f"{cell:+.1f}" for cell in cells) + " |", flush=True)
 
 
 def painted(options: argparse.Namespace) -> None:
