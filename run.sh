@@ -31,7 +31,7 @@ set_up() {
 # Runs the program. Linux gives pages of 2 MiB to who asks, and the C library asks if it is told to
 # (glibc 2.35; others take no notice): 3 % of the time, a third where memory is given back as it is freed.
 program() {
-    export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
+    export GLIBC_TUNABLES=${GLIBC_TUNABLES-glibc.malloc.hugetlb=1}
     exec "$venv/bin/python" -m neural_style_tf "$@"
 }
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neural_style_tf.errors import OptionError
 from neural_style_tf.transform.stored import packed, read_net
 from tests import nets, tiny
 from tests.commandline import begin, error, run
@@ -69,10 +70,11 @@ def test_a_network_is_trained_and_says_how(
 
 
 @pytest.mark.parametrize(
-    ("batch", "cores", "abreast", "threads"), [(1, 2, 1, None), (2, 2, 2, 1), (16, 8, 4, 2)]
+    ("batch", "size", "cores", "abreast"),
+    [(1, 64, 2, 1), (2, 64, 2, 2), (3, 64, 2, 2), (2, 64, 4, 1), (2, 1024, 2, 1), (4, 64, 1, 1)],
 )
-def test_photographs_of_a_batch_share_the_cores(
-    monkeypatch: pytest.MonkeyPatch, batch: int, cores: int, abreast: int, threads: int | None
+def test_photographs_of_a_batch_go_side_by_side_where_there_is_one_for_each_core(
+    monkeypatch: pytest.MonkeyPatch, batch: int, size: int, cores: int, abreast: int
 ) -> None:
     import tensorflow as tf
 
@@ -81,20 +83,19 @@ def test_photographs_of_a_batch_share_the_cores(
 
     asked: list[int] = []
     made: list[int] = []
-    build = Trainer.__init__
 
     def trainer(self: Trainer, *args: Any) -> None:
-        build(self, *args)
-        made.append(self.abreast)
+        made.append(args[-1])
+        raise OptionError("seen enough")
 
     monkeypatch.setattr(tensorflow, "cores", lambda: cores)
     monkeypatch.setattr(tf.config.threading, "set_intra_op_parallelism_threads", asked.append)
     monkeypatch.setattr(Trainer, "__init__", trainer)
     words = ["train", "--style", "a.png", "--photos", "photos", "--network", "tiny.mat"]
-    words += ["--size", "64", "--batch-size", str(batch), *nets.FLAGS, "--steps", "1"]
-    assert run(*words, "--output", "net.npz", "--quiet") == 0
+    words += ["--size", str(size), "--batch-size", str(batch), *nets.FLAGS]
+    assert run(*words, "--output", "net.npz", "--quiet") == 2
     assert made == [abreast]
-    assert asked == ([] if threads is None else [threads])
+    assert asked == ([1] if abreast > 1 else [])
 
 
 def test_several_styles_with_names_in_npz_and_tensorboard() -> None:

@@ -17,12 +17,12 @@ from vgg.processor import features
 _MMAP_THRESHOLD, _BLOCK = -3, 4 * 2**20
 
 
-def start(*, look: bool = True, abreast: int = 1) -> str:
+def start(*, look: bool = True, single: bool = False) -> str:
     """Import TensorFlow, look for devices, and say which one will compute, in words.
 
     Args:
         look: whether devices are made ready now. Workers that train together have to say so before.
-        abreast: pieces of work that go on side by side, each on its share of the cores.
+        single: whether each operation keeps to one core of a CPU, since others go on beside it.
     """
     # Read when the library is loaded; whoever set it wants to see what it says.
     quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
@@ -33,10 +33,10 @@ def start(*, look: bool = True, abreast: int = 1) -> str:
     with _without_chatter() if quiet else contextlib.nullcontext():
         import tensorflow as tf
 
-        if abreast > 1:
-            with contextlib.suppress(RuntimeError):  # already at work, in a process of others
-                tf.config.threading.set_intra_op_parallelism_threads(max(1, cores() // abreast))
         gpus = tf.config.list_physical_devices("GPU")
+        if single and not gpus:
+            with contextlib.suppress(RuntimeError):  # already at work, in a process of others
+                tf.config.threading.set_intra_op_parallelism_threads(1)
         for gpu in gpus:
             # Other programs may want the card too.
             tf.config.experimental.set_memory_growth(gpu, True)

@@ -21,8 +21,8 @@ from neural_style_tf.errors import OptionError
 from neural_style_tf.settings import option
 
 # Pixels by which a picture is reflected past its border before it is painted; they are cut off
-# after, and in training as many are not judged. The network reflects too, at each stage, but what
-# it makes at the very border is a little off. A multiple of 4, so that nothing moves.
+# after. As many of a border, on average, are not judged in training: there the network reflects, at
+# each stage, and what it makes is a little off. A multiple of 4, so that nothing moves.
 MARGIN = 8
 
 

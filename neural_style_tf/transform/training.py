@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from neural_style_tf.errors import OptionError
 from neural_style_tf.settings import option
 
-# The shorter side of a crop is not to fall below: reflection at a quarter of it needs room.
+# The side of a crop is not to fall below: reflection at a quarter of it needs room.
 SMALLEST = 64
 
 
@@ -26,10 +26,10 @@ class Training:
         "photographs of each step, on all devices together (default: one for each device)",
         type=int,
     )
-    size: int = option(256, "side of the square crops of photographs in pixels")
+    size: int = option(256, "side of the square crops of photographs that are judged, in pixels")
     style_width: int | None = option(
         None,
-        "width of the style pictures in pixels (default: 1.5 times the side of the crops)",
+        "width of the style pictures in pixels (default: 1.5 times the size)",
         type=int,
     )
     learning_rate: float = option(1.5e-3, "of Adam, at the beginning; it falls to 0 along a cosine")
