@@ -15,6 +15,7 @@ from PIL import Image
 
 from neural_style_tf.errors import OptionError
 from neural_style_tf.transform.stored import packed, read_net
+from neural_style_tf.transform.training import Training
 from tests import nets, tiny
 from tests.commandline import begin, error, run
 
@@ -96,6 +97,17 @@ def test_photographs_of_a_batch_go_side_by_side_where_there_is_one_for_each_core
     assert run(*words, "--output", "net.npz", "--quiet") == 2
     assert made == [abreast]
     assert asked == ([1] if abreast > 1 else [])
+
+
+def test_of_several_workers_each_counts_its_own_photographs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from neural_style_tf.commands import distribution, tensorflow, train
+
+    monkeypatch.setattr(tensorflow, "cores", lambda: 2)
+    monkeypatch.setattr(distribution, "workers", lambda: 2)
+    batches = {batch: train._abreast(Training(batch_size=batch, size=64)) for batch in (2, 4)}
+    assert batches == {2: 1, 4: 2}
 
 
 def test_several_styles_with_names_in_npz_and_tensorboard() -> None:
