@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from neural_style_tf.losses import Evaluate, Terms
+from neural_style_tf.losses import Evaluate, Terms, unknown
 
 
 class AdamState(NamedTuple):
@@ -43,17 +43,29 @@ class Adam:
     beta2: float
     epsilon: float
 
-    def start(self, evaluate: Evaluate, pixels: tf.Tensor, learnt: None = None) -> AdamState:
-        """The state before the first step."""
-        terms, gradient = evaluate(pixels)
+    def start(self, pixels: tf.Tensor, learnt: None = None) -> AdamState:
+        """The state before the first evaluation, which is of the first picture itself."""
         zeros = tf.zeros_like(pixels)
-        return AdamState(pixels, terms, gradient, zeros, zeros, tf.ones(()), tf.ones(()))
+        return AdamState(pixels, unknown(), zeros, zeros, zeros, tf.ones(()), tf.ones(()))
 
     def nothing(self, _: tf.Tensor) -> None:
         """As `AdamState.learnt`."""
 
+    def opened(self, state: AdamState) -> AdamState:
+        """The state itself."""
+        return state
+
+    closed = opened
+
     def step(self, evaluate: Evaluate, state: AdamState) -> AdamState:
-        """One update, and the loss and gradient of the new picture."""
+        """One update, but of a picture not yet looked at, and the loss and gradient there."""
+        state = tf.cond(
+            tf.math.is_finite(state.terms.total), lambda: self._updated(state), lambda: state
+        )
+        terms, gradient = evaluate(state.pixels)
+        return state._replace(terms=terms, gradient=gradient)
+
+    def _updated(self, state: AdamState) -> AdamState:
         # Everything in float32, the powers as running products, as TensorFlow 1 had it: with
         # 0.001 in one place and 1 − 0.999 in float32 in another, every first step would be 6e-6
         # too short, and the descent makes much of that.
@@ -63,5 +75,6 @@ class Adam:
         second = state.second + (tf.square(state.gradient) - state.second) * (1 - beta2)
         rate = self.learning_rate * tf.sqrt(1 - power2) / (1 - power1)
         pixels = state.pixels - rate * first / (tf.sqrt(second) + self.epsilon)
-        terms, gradient = evaluate(pixels)
-        return AdamState(pixels, terms, gradient, first, second, power1, power2)
+        return state._replace(
+            pixels=pixels, first=first, second=second, power1=power1, power2=power2
+        )

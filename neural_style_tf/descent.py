@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from neural_style_tf.errors import DivergedError
@@ -95,12 +94,8 @@ class Descent:
         compiled: bool = True,
     ) -> None:
         self.optimizer, self.schedule = optimizer, schedule
-        # Traced once for all sizes, and the evaluation once for the start and the loop.
+        # Each is traced once for all sizes.
         self.evaluate = Traced(evaluate)
-        # A graph like all else: operations one by one would round otherwise than an exported run.
-        # Two, since a graph is of so many arguments.
-        self.first = Traced(lambda pixels, targets: self.begin(pixels, targets))
-        self.resumed = Traced(self.begin)
         on_gpu = bool(tf.config.list_logical_devices("GPU"))
         self.advance = Traced(self.until, jit_compile=(compiled and on_gpu) or None)
 
@@ -132,8 +127,13 @@ class Descent:
             hands_over: whether the last Step is to have `learnt`.
         """
         total = before + own + after
-        state = self._first(pixels, targets, learnt)
+        state = self.advance(self.begin(pixels, targets, learnt), tf.constant(0), targets)
         del pixels, learnt  # all that is needed of them is in the state
+        if not state.finite:
+            raise DivergedError(
+                "the loss at the start is NaN or infinite: expected a finite number; lower the "
+                "weights, or check the network and what it was given"
+            )
         if not before:
             yield _step(state, own, 0, total)
         done, chunk = 0, 1
@@ -148,8 +148,7 @@ class Descent:
             if not finite:
                 yield _step(state, own, before, total)
                 raise _diverged(before + int(state.iteration), self.schedule)
-            if done:  # the first call also traces the graph
-                chunk = max(1, int(heartbeat / seconds))
+            chunk = max(1, int(heartbeat / seconds))
             done = int(state.iteration)
             if done == waypoint:
                 waypoint = next(waypoints, own)
@@ -166,33 +165,22 @@ class Descent:
         But where XLA compiles, which it does for each size anew.
         """
         if not self.advance.jit_compile:
-            nothing = self.optimizer(targets, pixels).nothing(pixels)
-            state = self._first(pixels, targets, nothing)
-            self.advance(state, tf.constant(1), targets)
-
-    def _first(self, pixels: tf.Tensor, targets: Any, learnt: Any) -> State:
-        begun = (pixels, targets)
-        state = self.first(*begun) if learnt is None else self.resumed(*begun, learnt)
-        loss = state.result.loss
-        if not np.isfinite(loss):
-            raise DivergedError(
-                f"the loss at the start is {float(loss)}: expected a finite number; lower the "
-                "weights, or check the network and what it was given"
-            )
-        return state
+            self.advance(self.begin(pixels, targets), tf.constant(0), targets)
 
     def begin(self, pixels: tf.Tensor, targets: Any, learnt: Any = None) -> State:
-        """The state at the first picture; like `until`, this may be a part of a larger graph."""
-        optimizer = self.optimizer(targets, pixels).start(
-            lambda p: self.evaluate(p, targets), pixels, learnt
-        )
-        loss = optimizer.terms.total
-        zero, no = tf.zeros((), tf.int32), tf.constant(False)
-        return State(optimizer, Candidate(zero, loss, pixels), zero, loss, ~no, no)
+        """The state before the first picture is looked at, which is iteration 0 of `until`."""
+        optimizer = self.optimizer(targets, pixels).start(pixels, learnt)
+        before, loss = tf.constant(-1), optimizer.terms.total
+        yes = tf.constant(True)
+        return State(optimizer, Candidate(before, loss, pixels), before, loss, yes, ~yes)
 
     def until(self, state: State, target: tf.Tensor, targets: Any) -> State:
-        """Iterate to `target`, to the last finite picture before it, or to convergence."""
+        """Iterate to `target`, to the last finite picture before it, or to convergence.
+
+        Like `begin`, this may be a part of a larger graph.
+        """
         schedule, optimizer = self.schedule, self.optimizer(targets, state.optimizer.pixels)
+        state = state._replace(optimizer=optimizer.opened(state.optimizer))
 
         def evaluate(pixels: tf.Tensor) -> tuple[Terms, tf.Tensor]:
             terms, gradient = self.evaluate(pixels, targets)
@@ -220,7 +208,8 @@ class Descent:
             now = State(*loop)
             return (now.iteration < target) & now.finite & ~now.converged
 
-        return State(*tf.while_loop(unfinished, body, tuple(state)))
+        end = State(*tf.while_loop(unfinished, body, tuple(state)))
+        return end._replace(optimizer=optimizer.closed(end.optimizer))
 
 
 def _choose(condition: tf.Tensor, yes: Any, no: Any) -> Any:

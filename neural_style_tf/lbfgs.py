@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from neural_style_tf.losses import Evaluate, Terms
+from neural_style_tf.history import History, dot, nothing
+from neural_style_tf.losses import Evaluate, Terms, unknown
 from neural_style_tf.metrics import IDENTITY, Metric
 
 # Weak Wolfe conditions: enough decrease, and a slope that has flattened.
@@ -37,17 +38,6 @@ class Search(NamedTuple):
     low: tf.Tensor
     high: tf.Tensor
     trials: tf.Tensor
-
-
-class History(NamedTuple):
-    """The last m steps and changes of gradient, oldest first; rho is 1/(s·y), 0 where empty.
-
-    Tuples, not one tensor: to push is to move references, and nothing is copied.
-    """
-
-    steps: tuple[tf.Tensor, ...]
-    changes: tuple[tf.Tensor, ...]
-    rho: tuple[tf.Tensor, ...]
 
 
 class LBFGSState(NamedTuple):
@@ -81,29 +71,29 @@ class LBFGS:
     first_step: float = 5.0
     bounds: tuple[tf.Tensor, tf.Tensor] | None = None
 
-    def start(
-        self, evaluate: Evaluate, pixels: tf.Tensor, learnt: History | None = None
-    ) -> LBFGSState:
-        """The state at the first point, with a search along the gradient, or as `learnt` has it.
+    def start(self, pixels: tf.Tensor, learnt: History | None = None) -> LBFGSState:
+        """The state before the first evaluation, which is at the first point itself.
 
         Args:
-            evaluate: gives the loss and its gradient.
             pixels: the first point.
             learnt: the history of a descent on a loss that is much the same, to begin with.
         """
-        pixels = self._within(pixels)
-        terms, gradient = evaluate(pixels)
-        if learnt is not None:
-            search = self._search(pixels, gradient, learnt)
-            return LBFGSState(pixels, terms, gradient, learnt, search)
-        free = self._freeing(pixels, gradient)
-        search = _begun(free(self._steepest(free(gradient))))
-        return LBFGSState(pixels, terms, gradient, self.nothing(pixels), search)
+        zero = tf.zeros_like(pixels)
+        history = self.nothing(pixels) if learnt is None else learnt
+        # The first trial goes nowhere, and whatever loss is found there is less than this one.
+        return LBFGSState(self._within(pixels), unknown(pixels.dtype), zero, history, _begun(zero))
 
     def nothing(self, pixels: tf.Tensor) -> History:
         """The history of no step yet."""
-        empty = (tf.zeros_like(pixels),) * self.memory
-        return History(empty, empty, (tf.zeros((), pixels.dtype),) * self.memory)
+        return nothing(pixels, self.memory)
+
+    def opened(self, state: LBFGSState) -> LBFGSState:
+        """The state as `step` wants it."""
+        return state._replace(history=state.history.opened())
+
+    def closed(self, state: LBFGSState) -> LBFGSState:
+        """What `step` gave, as plain tensors."""
+        return state._replace(history=state.history.closed())
 
     def step(self, evaluate: Evaluate, state: LBFGSState) -> LBFGSState:
         """One evaluation: the next point, or a shorter or longer trial from the same one."""
@@ -113,8 +103,8 @@ class LBFGS:
         with tf.control_dependencies([gradient]):  # not in memory while the network is at work
             moved = trial - state.pixels
         # What the slopes here and there promise of the way as it was gone: bounds may bend it.
-        promised = tf.minimum(_dot(state.gradient, moved), 0.0)
-        slope = _dot(gradient, moved)
+        promised = tf.minimum(dot(state.gradient, moved), 0.0)
+        slope = dot(gradient, moved)
         limit = state.terms.total + _DECREASE * promised
         # A trial that is NaN or infinite is one that went too far.
         enough = terms.total <= limit + _ROUNDING * tf.abs(state.terms.total)
@@ -125,13 +115,13 @@ class LBFGS:
         taken = enough & (flat | given_up)
 
         def take() -> tuple[tf.Tensor, Terms, tf.Tensor, History]:
-            history = _remember(state.history, moved, gradient - state.gradient)
+            history = state.history.pushed(moved, gradient - state.gradient)
             return trial, terms, gradient, history
 
         def stay() -> tuple[tf.Tensor, Terms, tf.Tensor, History]:
             # Where not even a short step along this direction helps, the history misleads.
             old = state.history
-            rho = tuple(tf.where(given_up, tf.zeros_like(each), each) for each in old.rho)
+            rho = tf.where(given_up, tf.zeros_like(old.rho), old.rho)
             return state.pixels, state.terms, state.gradient, old._replace(rho=rho)
 
         pixels, terms_there, gradient_there, history = tf.cond(taken, take, stay)
@@ -165,12 +155,12 @@ class LBFGS:
         gradient = free(gradient)
         # Each branch stands here once: the graph of a step is what a run waits for at its start.
         newton = tf.cond(
-            tf.reduce_max(history.rho) > 0,
-            lambda: -free(self._solve(gradient, history)),
+            history.holds(),
+            lambda: -free(history.solve(gradient, self.metric)),
             lambda: tf.zeros_like(gradient),
         )
         direction = tf.cond(
-            _dot(gradient, newton) < 0, lambda: newton, lambda: free(self._steepest(gradient))
+            dot(gradient, newton) < 0, lambda: newton, lambda: free(self._steepest(gradient))
         )
         return _begun(direction)
 
@@ -178,35 +168,11 @@ class LBFGS:
         down = -self.metric.times(gradient)
         return down * (self.first_step / tf.maximum(_rms(down), 1e-30))
 
-    def _solve(self, gradient: tf.Tensor, history: History) -> tf.Tensor:
-        """The two-loop recursion: the inverse Hessian's estimate times the gradient."""
-        curvature = self.metric.square(history.changes[-1]) * history.rho[-1]
-        q, shares = gradient, []
-        for i in reversed(range(self.memory)):
-            shares.append(history.rho[i] * _dot(history.steps[i], q))
-            q -= shares[-1] * history.changes[i]
-        r = self.metric.times(q) / tf.maximum(curvature, 1e-30)
-        for i, share in enumerate(reversed(shares)):
-            r += history.steps[i] * (share - history.rho[i] * _dot(history.changes[i], r))
-        return r
-
 
 def _begun(direction: tf.Tensor) -> Search:
     """A search along a direction, with its first trial a whole step."""
     one = tf.ones((), direction.dtype)
     return Search(direction, one, 0 * one, one * np.inf, tf.constant(0))
-
-
-def _remember(history: History, step: tf.Tensor, change: tf.Tensor) -> History:
-    """The history with one more pair; a pair of no positive curvature teaches nothing."""
-    product = _dot(step, change)
-    useful = product > 1e-10 * tf.sqrt(_dot(step, step) * _dot(change, change))
-
-    def pushed() -> History:
-        new = History((step,), (change,), (1 / product,))
-        return History(*(old[1:] + one for old, one in zip(history, new, strict=True)))
-
-    return tf.cond(useful, pushed, lambda: history)
 
 
 def _next(search: Search, gain: tf.Tensor, promised: tf.Tensor, enough: tf.Tensor) -> Search:
@@ -230,10 +196,6 @@ def _next(search: Search, gain: tf.Tensor, promised: tf.Tensor, enough: tf.Tenso
         high=high,
         trials=search.trials + 1,
     )
-
-
-def _dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    return tf.reduce_sum(a * b)
 
 
 def _rms(x: tf.Tensor) -> tf.Tensor:

@@ -35,6 +35,11 @@ class Terms(NamedTuple):
     total: tf.Tensor
 
 
+def unknown(dtype: tf.DType = tf.float32) -> Terms:
+    """The losses of a picture that has not been looked at: infinite."""
+    return Terms(*(tf.constant(float("inf"), dtype),) * 4)
+
+
 # A picture -> its loss and the gradient of the total: what optimizers work with.
 Evaluate = Callable[[tf.Tensor], tuple[Terms, tf.Tensor]]
 

@@ -22,8 +22,8 @@ class Optimizer(Protocol):
     """What the loop asks of every optimizer; a state has at least `pixels`, `terms` and `learnt`,
     nested tensors or None."""
 
-    def start(self, evaluate: Evaluate, pixels: tf.Tensor, learnt: Any = None) -> Any:
-        """The state at the first picture `[1, H, W, 3]`, its loss and gradient included.
+    def start(self, pixels: tf.Tensor, learnt: Any = None) -> Any:
+        """The state before the first evaluation, of the first picture `[1, H, W, 3]`; closed.
 
         `learnt` is of a state of that size, on a loss that is much the same.
         """
@@ -31,8 +31,14 @@ class Optimizer(Protocol):
     def nothing(self, pixels: tf.Tensor) -> Any:
         """What has been learnt of a loss of that size before the first step."""
 
+    def opened(self, state: Any) -> Any:
+        """A closed state, which is plain tensors, as `step` takes and gives it."""
+
+    def closed(self, state: Any) -> Any:
+        """The other way round."""
+
     def step(self, evaluate: Evaluate, state: Any) -> Any:
-        """The state one evaluation of the loss later."""
+        """The state one evaluation of the loss later: the first time, of the first picture."""
 
 
 def make(

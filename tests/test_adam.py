@@ -26,7 +26,8 @@ def test_adam_follows_the_paper() -> None:
     scales = np.array([1.0, 10.0, 0.1])
     optimizer = make(Schedule(learning_rate=0.3, beta1=0.8, beta2=0.95, epsilon=1e-3))
     evaluate = quadratic(tf.constant(scales, tf.float32))
-    state = optimizer.start(evaluate, tf.ones(3))
+    state = optimizer.step(evaluate, optimizer.start(tf.ones(3)))
+    assert (state.pixels == tf.ones(3)).numpy().all()  # which has been looked at only
     x, m, v = np.ones(3), np.zeros(3), np.zeros(3)
     for t in range(1, 31):
         state = optimizer.step(evaluate, state)
@@ -44,7 +45,7 @@ def test_the_first_step_is_the_learning_rate_to_the_last_digit() -> None:
     """
     evaluate = quadratic(tf.constant([1e3, 3e4, 70.0]))
     optimizer = make(Schedule(optimizer="adam"))
-    state = optimizer.start(evaluate, tf.constant([1.0, -1.0, 1.0]))
+    state = optimizer.step(evaluate, optimizer.start(tf.constant([1.0, -1.0, 1.0])))
     moved = optimizer.step(evaluate, state).pixels - state.pixels
     assert moved.numpy() == pytest.approx(np.array([-10.0, 10, -10]), rel=6e-7)
 
@@ -52,7 +53,7 @@ def test_the_first_step_is_the_learning_rate_to_the_last_digit() -> None:
 def test_the_loss_of_a_state_is_that_of_its_picture() -> None:
     evaluate = quadratic(tf.constant([1.0, 3.0]))
     optimizer = Adam(0.1, 0.9, 0.999, 1e-8)
-    state = optimizer.start(evaluate, tf.constant([1.0, -2.0]))
+    state = optimizer.step(evaluate, optimizer.start(tf.constant([1.0, -2.0])))
     for _ in range(3):
         terms, gradient = evaluate(state.pixels)
         assert float(state.terms.total) == float(terms.total)
@@ -64,7 +65,7 @@ def test_a_state_continued_is_the_run_uninterrupted() -> None:
     """Plain data: through NumPy and back, nothing is lost."""
     evaluate = quadratic(tf.constant([1.0, 3.0]))
     optimizer = Adam(0.1, 0.9, 0.999, 1e-8)
-    state = optimizer.start(evaluate, tf.constant([1.0, -2.0]))
+    state = optimizer.start(tf.constant([1.0, -2.0]))
     for _ in range(5):
         state = optimizer.step(evaluate, state)
     copy = tf.nest.map_structure(lambda x: tf.constant(x.numpy()), state)

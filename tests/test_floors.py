@@ -22,7 +22,7 @@ FLOORS = (
         *("errors", "traced", "staging", "chatter", "encoded", "audio.channels", "audio.loudness"),
         *("networks", "sums", "recent", "metrics"),
     ),
-    ("decoding", "distances"),
+    ("decoding", "distances", "history"),
     ("settings",),
     ("objective", "schedule", "transform.architecture", "transform.training"),
     ("pixels", "files", "memory", "figures.plan", "figures.texts", "figures.sheet"),

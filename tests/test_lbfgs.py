@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import pytest
 import scipy.optimize
 import tensorflow as tf
 
-from neural_style_tf.lbfgs import LBFGS
+from neural_style_tf.lbfgs import LBFGS, LBFGSState
 from neural_style_tf.losses import Loss, Terms
 from neural_style_tf.metrics import IDENTITY, Metric, Spectral
 from neural_style_tf.objective import Objective
@@ -32,13 +32,21 @@ def evaluated(function: Function) -> Any:
     return evaluate
 
 
+def stepping(optimizer: LBFGS, evaluate: Any) -> Callable[[LBFGSState], LBFGSState]:
+    """One evaluation more, as a graph."""
+
+    def step(state: LBFGSState) -> LBFGSState:
+        return optimizer.closed(optimizer.step(evaluate, optimizer.opened(state)))
+
+    return cast(Callable[[LBFGSState], LBFGSState], tf.function(step, autograph=False))
+
+
 def minimized(optimizer: LBFGS, function: Function, start: Any, evaluations: int) -> list[float]:
     """The loss of the point held after each evaluation."""
-    evaluate = evaluated(function)
-    state = optimizer.start(evaluate, tf.constant(start))
-    step = tf.function(lambda state: optimizer.step(evaluate, state))
-    losses = [float(state.terms.total)]
-    for _ in range(evaluations - 1):
+    step = stepping(optimizer, evaluated(function))
+    state = optimizer.start(tf.constant(start))
+    losses = []
+    for _ in range(evaluations):
         state = step(state)
         losses.append(float(state.terms.total))
     return losses
@@ -98,9 +106,8 @@ def test_a_style_problem_as_well_as_scipy(
     )
     for metric in (IDENTITY, Spectral(start)):
         optimizer = LBFGS(metric=metric)
-        state = optimizer.start(evaluate, start)
-        step = tf.function(lambda state, optimizer=optimizer: optimizer.step(evaluate, state))
-        for _ in range(70):
+        state, step = optimizer.start(start), stepping(optimizer, evaluate)
+        for _ in range(71):
             state = step(state)
         assert float(state.terms.total) <= 1.05 * theirs.fun
 
@@ -139,10 +146,9 @@ def test_within_bounds_as_good_as_scipys(
     weights = 0.4 ** np.abs(np.subtract.outer(np.arange(start.size), np.arange(start.size)))
     mixed = Metric(lambda g: tf.linalg.matvec(tf.constant(weights), g))
     metric = mixed if mixing else IDENTITY
-    optimizer, evaluate = LBFGS(metric=metric, first_step=0.1, bounds=BOUNDS), evaluated(function)
-    state = optimizer.start(evaluate, tf.constant(start))
-    step = tf.function(lambda state: optimizer.step(evaluate, state))
-    for _ in range(2 * evaluations):
+    optimizer = LBFGS(metric=metric, first_step=0.1, bounds=BOUNDS)
+    state, step = optimizer.start(tf.constant(start)), stepping(optimizer, evaluated(function))
+    for _ in range(2 * evaluations + 1):
         assert low <= np.min(state.pixels) and np.max(state.pixels) <= high
         state = step(state)
     assert float(state.terms.total) <= theirs.fun + 1e-3 * abs(theirs.fun)
@@ -179,9 +185,9 @@ def test_a_gradient_that_is_wrong_does_no_harm() -> None:
         return Terms(0 * value, 0 * value, 0 * value, value), -2 * x
 
     optimizer = LBFGS()
-    state = optimizer.start(evaluate, tf.ones(4))
-    for _ in range(60):
-        state = optimizer.step(evaluate, state)
+    state, step = optimizer.start(tf.ones(4)), stepping(optimizer, evaluate)
+    for _ in range(61):
+        state = step(state)
     assert float(state.terms.total) == pytest.approx(4.0, rel=1e-5)
     assert np.isfinite(state.search.direction).all()
 
@@ -199,17 +205,18 @@ def test_a_first_step_far_too_short_grows() -> None:
 
 def test_what_was_learnt_of_a_loss_is_of_use_with_one_like_it() -> None:
     """Curvatures that differ by up to a tenth, the minimum and the start elsewhere."""
-    optimizer, known = LBFGS(memory=40), evaluated(quadratic(1e4))
-    state = optimizer.start(known, tf.constant(np.ones(40)))
-    for _ in range(80):
-        state = optimizer.step(known, state)
+    known = evaluated(quadratic(1e4))
+    optimizer = LBFGS(memory=40)
+    state, step = optimizer.start(tf.constant(np.ones(40))), stepping(optimizer, known)
+    for _ in range(81):
+        state = step(state)
     scales = tf.constant(np.geomspace(1, 1e4, 40) * (1 + 0.1 * np.cos(np.arange(40))))
     like_it = evaluated(lambda x: tf.reduce_sum(scales * (x - 0.1) ** 2) / 2)
-    losses = []
+    losses, step = [], stepping(optimizer, like_it)
     for learnt in (None, state.learnt):
-        now = optimizer.start(like_it, tf.constant(np.linspace(-2, 1, 40)), learnt)
-        for _ in range(9):
-            now = optimizer.step(like_it, now)
+        now = optimizer.start(tf.constant(np.linspace(-2, 1, 40)), learnt)
+        for _ in range(10):
+            now = step(now)
         losses.append(float(now.terms.total))
     fresh, warm = losses
     assert warm < 0.05 * fresh
