@@ -48,15 +48,6 @@ class Adam:
         zeros = tf.zeros_like(pixels)
         return AdamState(pixels, unknown(), zeros, zeros, zeros, tf.ones(()), tf.ones(()))
 
-    def nothing(self, _: tf.Tensor) -> None:
-        """As `AdamState.learnt`."""
-
-    def opened(self, state: AdamState) -> AdamState:
-        """The state itself."""
-        return state
-
-    closed = opened
-
     def step(self, evaluate: Evaluate, state: AdamState) -> AdamState:
         """One update, but of a picture not yet looked at, and the loss and gradient there."""
         state = tf.cond(

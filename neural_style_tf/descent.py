@@ -180,7 +180,6 @@ class Descent:
         Like `begin`, this may be a part of a larger graph.
         """
         schedule, optimizer = self.schedule, self.optimizer(targets, state.optimizer.pixels)
-        state = state._replace(optimizer=optimizer.opened(state.optimizer))
 
         def evaluate(pixels: tf.Tensor) -> tuple[Terms, tf.Tensor]:
             terms, gradient = self.evaluate(pixels, targets)
@@ -208,8 +207,7 @@ class Descent:
             now = State(*loop)
             return (now.iteration < target) & now.finite & ~now.converged
 
-        end = State(*tf.while_loop(unfinished, body, tuple(state)))
-        return end._replace(optimizer=optimizer.closed(end.optimizer))
+        return State(*tf.while_loop(unfinished, body, tuple(state)))
 
 
 def _choose(condition: tf.Tensor, yes: Any, no: Any) -> Any:

@@ -1,8 +1,8 @@
-"""What L-BFGS remembers (Nocedal 1980; Nocedal & Wright 2006, algorithm 7.4)."""
+"""What L-BFGS remembers, and what it makes of it (Byrd, Nocedal & Schnabel 1994)."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -10,88 +10,88 @@ from neural_style_tf.metrics import Metric
 
 
 class History(NamedTuple):
-    """The last m steps and changes of gradient, in a ring.
+    """The last m steps s and changes of gradient y, in a ring: matrices S and Y, a row each.
 
     Attributes:
-        steps, changes: m tensors of one shape; while `opened`, a `tf.TensorArray` each. A loop
-            carries that as one thing, so that its graph does not grow with m, and to push is to
-            move a reference: nothing is copied.
-        rho: `[m]`, 1/(s·y) for each step and change, 0 where there is none yet.
-        newest: where in the ring the last ones are, int32.
+        steps, changes: `[m, …]`, of so many tensors. On a CPU `pushed` writes into them, so that
+            nothing is copied, and a history is used up by it.
+        products: `[m, m]`, sᵢ·yⱼ of all that are no younger than yⱼ; 0 on the diagonal where there
+            is nothing yet, or no longer.
+        newest: where the last ones are, int32.
     """
 
-    steps: Any
-    changes: Any
-    rho: tf.Tensor
+    steps: tf.Tensor
+    changes: tf.Tensor
+    products: tf.Tensor
     newest: tf.Tensor
 
-    def opened(self) -> History:
-        """As a loop works with it."""
-        steps, changes = (_array(each) for each in (self.steps, self.changes))
-        return self._replace(steps=steps, changes=changes)
-
-    def closed(self) -> History:
-        """As plain tensors."""
-        slots = range(self.rho.shape[0])
-        steps, changes = (
-            tuple(array.read(slot) for slot in slots) for array in (self.steps, self.changes)
-        )
-        return self._replace(steps=steps, changes=changes)
+    def forgotten(self, when: tf.Tensor) -> History:
+        """Nothing, where `when`, a scalar, is true."""
+        return self._replace(products=tf.where(when, tf.zeros_like(self.products), self.products))
 
     def holds(self) -> tf.Tensor:
         """Whether anything is remembered."""
-        return tf.reduce_max(self.rho) > 0
+        return self.products[self.newest, self.newest] > 0
 
     def pushed(self, step: tf.Tensor, change: tf.Tensor) -> History:
-        """With one more pair, opened; a pair of no positive curvature teaches nothing."""
+        """With one more pair; a pair of no positive curvature teaches nothing."""
         product = dot(step, change)
         useful = product > 1e-10 * tf.sqrt(dot(step, step) * dot(change, change))
 
         def pushed() -> History:
-            slot = (self.newest + 1) % self.rho.shape[0]
-            return History(
-                self.steps.write(slot, step),
-                self.changes.write(slot, change),
-                tf.tensor_scatter_nd_update(self.rho, [[slot]], [1 / product]),
-                slot,
-            )
+            memory = self.products.shape[0]
+            row = (self.newest + 1) % memory
+            steps, changes = _put(self.steps, row, step), _put(self.changes, row, change)
+            here = tf.one_hot(row, memory, dtype=step.dtype)
+            products = self.products * (1 - here) + _times(steps, change) * here
+            return History(steps, changes, products, row)
 
         return tf.cond(useful, pushed, lambda: self)
 
     def solve(self, gradient: tf.Tensor, metric: Metric) -> tf.Tensor:
-        """The two-loop recursion: the inverse Hessian's estimate times the gradient.
+        """The inverse Hessian's estimate times the gradient g.
+
+        The two-loop recursion (Nocedal & Wright 2006, algorithm 7.4) a loop at a time: with R the
+        upper triangle of SYᵀ, from the oldest pair to the newest, and D its diagonal,
+        Ra = Sg, q = g − Yᵀa, r = γPq, Rᵀb = Da − Yr, and the answer r + Sᵀb.
 
         Args:
             gradient: of the shape of a step.
-            metric: the estimate from no step at all, but for its scale, which the newest gives.
+            metric: P, the estimate from no step at all, but for its scale γ, which the newest
+                pair gives.
         """
-        memory = self.rho.shape[0]
+        turn = self.newest + 1
 
-        def down(age: tf.Tensor, q: tf.Tensor, shares: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            slot = (self.newest - age) % memory
-            share = self.rho[slot] * dot(self.steps.read(slot), q)
-            shares = tf.tensor_scatter_nd_update(shares, [[slot]], [share])
-            return age + 1, q - share * self.changes.read(slot), shares
+        def aged(slots: tf.Tensor) -> tf.Tensor:
+            return tf.roll(slots, -turn, 0)
 
-        def up(age: tf.Tensor, r: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            slot = (self.newest - age) % memory
-            share = shares[slot] - self.rho[slot] * dot(self.changes.read(slot), r)
-            return age - 1, r + self.steps.read(slot) * share
+        products = tf.transpose(aged(tf.transpose(aged(self.products))))
+        curvatures = tf.linalg.diag_part(products)[:, None]
+        known = tf.cast(curvatures > 0, gradient.dtype)
+        triangle = tf.linalg.band_part(products, 0, -1) * known * known[:, 0]
+        triangle += tf.linalg.diag(1 - known[:, 0])
 
-        newest = tf.constant(0)
-        _, q, shares = tf.while_loop(
-            lambda age, *_: age < memory, down, (newest, gradient, tf.zeros_like(self.rho))
-        )
-        curvature = metric.square(self.changes.read(self.newest)) * self.rho[self.newest]
+        shares = known * aged(_times(self.steps, gradient))
+        shares = tf.linalg.triangular_solve(triangle, shares, lower=False)
+        q = gradient - _mixed(self.changes, tf.roll(shares, turn, 0))
+        curvature = metric.square(self.changes[self.newest]) / curvatures[-1, 0]
         r = metric.times(q) / tf.maximum(curvature, 1e-30)
-        _, r = tf.while_loop(lambda age, _: age >= 0, up, (newest + memory - 1, r))
-        return r
+        rest = curvatures * shares - known * aged(_times(self.changes, r))
+        rest = tf.linalg.triangular_solve(triangle, rest, lower=False, adjoint=True)
+        return r + _mixed(self.steps, tf.roll(rest, turn, 0))
 
 
 def nothing(like: tf.Tensor, memory: int) -> History:
-    """The history of no step yet, closed: room for `memory` of the shape of `like`."""
-    empty = (tf.zeros_like(like),) * memory
-    return History(empty, empty, tf.zeros((memory,), like.dtype), tf.constant(0))
+    """The history of no step yet: room for `memory` of the shape of `like`."""
+    shape = tf.concat([[memory], tf.shape(like)], 0)
+    # Not `tf.zeros`: a constant, or the same twice, must not be written into.
+    steps, changes = (
+        tf.ensure_shape(
+            tf.raw_ops.Empty(shape=shape, dtype=like.dtype, init=True), (memory, *like.shape)
+        )
+        for _ in range(2)
+    )
+    return History(steps, changes, tf.zeros((memory, memory), like.dtype), tf.constant(0))
 
 
 def dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -99,11 +99,18 @@ def dot(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(a * b)
 
 
-def _array(tensors: tuple[tf.Tensor, ...]) -> tf.TensorArray:
-    first = tensors[0]
-    array = tf.TensorArray(
-        first.dtype, len(tensors), clear_after_read=False, element_shape=first.shape
-    )
-    for slot, tensor in enumerate(tensors):
-        array = array.write(slot, tensor)
-    return array
+def _put(tensors: tf.Tensor, row: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
+    if tf.config.list_logical_devices("GPU"):  # XLA knows nothing else, and sees where it may write
+        return tf.tensor_scatter_nd_update(tensors, row[None, None], new[None])
+    return tf.raw_ops.InplaceUpdate(x=tensors, i=row[None], v=new[None])
+
+
+def _times(tensors: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
+    """`[m, …]` times `[…]` -> `[m, 1]`."""
+    return tf.matmul(tf.reshape(tensors, (tensors.shape[0], -1)), tf.reshape(vector, (-1, 1)))
+
+
+def _mixed(tensors: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+    """The sum of `[m, …]`, each times its share, `[m, 1]` -> `[…]`."""
+    sums = tf.matmul(shares, tf.reshape(tensors, (tensors.shape[0], -1)), transpose_a=True)
+    return tf.ensure_shape(tf.reshape(sums, tf.shape(tensors)[1:]), tensors.shape[1:])

@@ -79,21 +79,9 @@ class LBFGS:
             learnt: the history of a descent on a loss that is much the same, to begin with.
         """
         zero = tf.zeros_like(pixels)
-        history = self.nothing(pixels) if learnt is None else learnt
+        history = nothing(pixels, self.memory) if learnt is None else learnt
         # The first trial goes nowhere, and whatever loss is found there is less than this one.
         return LBFGSState(self._within(pixels), unknown(pixels.dtype), zero, history, _begun(zero))
-
-    def nothing(self, pixels: tf.Tensor) -> History:
-        """The history of no step yet."""
-        return nothing(pixels, self.memory)
-
-    def opened(self, state: LBFGSState) -> LBFGSState:
-        """The state as `step` wants it."""
-        return state._replace(history=state.history.opened())
-
-    def closed(self, state: LBFGSState) -> LBFGSState:
-        """What `step` gave, as plain tensors."""
-        return state._replace(history=state.history.closed())
 
     def step(self, evaluate: Evaluate, state: LBFGSState) -> LBFGSState:
         """One evaluation: the next point, or a shorter or longer trial from the same one."""
@@ -120,9 +108,8 @@ class LBFGS:
 
         def stay() -> tuple[tf.Tensor, Terms, tf.Tensor, History]:
             # Where not even a short step along this direction helps, the history misleads.
-            old = state.history
-            rho = tf.where(given_up, tf.zeros_like(old.rho), old.rho)
-            return state.pixels, state.terms, state.gradient, old._replace(rho=rho)
+            history = state.history.forgotten(given_up)
+            return state.pixels, state.terms, state.gradient, history
 
         pixels, terms_there, gradient_there, history = tf.cond(taken, take, stay)
 

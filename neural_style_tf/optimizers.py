@@ -1,7 +1,7 @@
-"""Optimizers of a picture: pure functions from state to state, on the device.
+"""Optimizers of a picture: functions from state to state, on the device.
 
-An optimizer makes a state of the one before. The state is a NamedTuple of tensors: plain data that
-a graph can loop over, and that can be saved and continued.
+An optimizer makes a state of the one before, which it may use up. The state is a NamedTuple of
+tensors: plain data that a graph can loop over, and that can be saved and continued.
 """
 
 from __future__ import annotations
@@ -23,19 +23,10 @@ class Optimizer(Protocol):
     nested tensors or None."""
 
     def start(self, pixels: tf.Tensor, learnt: Any = None) -> Any:
-        """The state before the first evaluation, of the first picture `[1, H, W, 3]`; closed.
+        """The state before the first evaluation, of the first picture `[1, H, W, 3]`.
 
         `learnt` is of a state of that size, on a loss that is much the same.
         """
-
-    def nothing(self, pixels: tf.Tensor) -> Any:
-        """What has been learnt of a loss of that size before the first step."""
-
-    def opened(self, state: Any) -> Any:
-        """A closed state, which is plain tensors, as `step` takes and gives it."""
-
-    def closed(self, state: Any) -> Any:
-        """The other way round."""
 
     def step(self, evaluate: Evaluate, state: Any) -> Any:
         """The state one evaluation of the loss later: the first time, of the first picture."""
