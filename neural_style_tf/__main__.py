@@ -29,11 +29,12 @@ def main(argv: Sequence[str]) -> int:
 def console() -> None:
     """The `neural-style-tf` script and `python -m neural_style_tf`, in absl's program frame."""
     try:
-        sys.exit(_reported(lambda: app.run(execute, flags_parser=parse)))
+        code = _reported(lambda: app.run(execute, flags_parser=parse))
     except SystemExit as end:
-        if end.code == exit_code():
-            leave()
-        raise
+        if isinstance(end.code, str):
+            raise
+        code = end.code or 0
+    leave(code)
 
 
 def parse(argv: Sequence[str]) -> tuple[ModuleType, Any]:
