@@ -22,6 +22,9 @@ from vgg.convolution import Given
 # Of the output, and of the input that it depends on.
 _SIDE, _SEEN = 4, 6
 
+# Numbers that tiles have at most at a time, before and after their products.
+_STRIP = 2**22
+
 # How often a transformed kernel is as large as the kernel.
 GROWTH = _SEEN**2 // 9
 
@@ -90,7 +93,8 @@ class WinogradConvolution(keras.layers.Layer):
 
 def _run(function: Callable[..., tf.Tensor], x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """What a function makes of `[N, H, W, C]` and a transformed kernel `[36, in, out]`."""
-    return _graph(function, x.shape[-1], tuple(kernel.shape))(x, kernel)
+    made = _graph(function, x.shape[-1], tuple(kernel.shape))(x, kernel)
+    return tf.ensure_shape(made, (*x.shape[:3], made.shape[3]))  # a loop forgets its size
 
 
 @functools.cache
@@ -114,61 +118,115 @@ def _graph(function: Callable[..., tf.Tensor], channels: int, shape: tuple[int, 
 def _convolved(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """`[N, H, W, in]` -> `[N, H, W, out]`."""
     _, channels, out = kernel.shape
-    rows, columns = (-(-size // _SIDE) for size in tf.unstack(tf.shape(x)[1:3]))
-    # A pixel of zeros around, and as many as make up whole tiles, with one tile more to look into.
-    seen = _split(x, 1, rows + 1, columns + 1)  # [4, 4, N, rows + 1, columns + 1, in]
-    # A tile sees the first two rows and columns of the next one, too.
     over = _SEEN - _SIDE
-    seen = tf.concat([seen[:, :, :, :rows], seen[:over, :, :, 1:]], 0)
-    seen = tf.concat([seen[:, :, :, :, :columns], seen[:, :over, :, :, 1:]], 1)
-    tiles = tf.shape(seen)[2:5]  # [6, 6, N, rows, columns, in]
-    summed = _INPUT @ tf.reshape(seen, (_SEEN**2, -1))
-    products = tf.reshape(summed, (_SEEN**2, -1, channels)) @ kernel  # [36, tiles, out]
-    made = _OUTPUT @ tf.reshape(products, (_SEEN**2, -1))
-    made = tf.reshape(made, tf.concat([(_SIDE, _SIDE), tiles, (out,)], 0))
-    return _joined(made, 0, x)
+
+    def strip(first: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, _: Any) -> tuple[Any, Any]:
+        # With one tile more each way to look into: [4, 4, N, rows + 1, columns + 1, in].
+        seen = _split(x, 1, first, rows + 1, columns + 1)
+        # A tile sees the first two rows and columns of the next one, too.
+        seen = tf.concat([seen[:, :, :, :rows], seen[:over, :, :, 1:]], 0)
+        seen = tf.concat([seen[:, :, :, :, :columns], seen[:, :over, :, :, 1:]], 1)
+        tiles = tf.shape(seen)[2:5]  # [6, 6, N, rows, columns, in]
+        summed = _INPUT @ tf.reshape(seen, (_SEEN**2, -1))
+        products = tf.reshape(summed, (_SEEN**2, -1, channels)) @ kernel  # [36, tiles, out]
+        made = _OUTPUT @ tf.reshape(products, (_SEEN**2, -1))
+        made = _joined(tf.reshape(made, tf.concat([(_SIDE, _SIDE), tiles, (out,)], 0)))
+        height, width = tf.unstack(tf.shape(x)[1:3])
+        return made[: height - first * _SIDE, :, :width], ()
+
+    return _by_strips(strip, x, kernel, out)
 
 
 def _back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     """The gradient `[N, H, W, in]` of `[N, H, W, out]`: each step of `_convolved` transposed."""
     _, channels, out = kernel.shape
-    rows, columns = (-(-size // _SIDE) for size in tf.unstack(tf.shape(upstream)[1:3]))
-    made = _split(upstream, 0, rows, columns)  # [4, 4, N, rows, columns, out]
-    tiles = tf.shape(made)[2:5]
-    products = tf.matmul(_OUTPUT, tf.reshape(made, (_SIDE**2, -1)), transpose_a=True)
-    summed = tf.matmul(tf.reshape(products, (_SEEN**2, -1, out)), kernel, transpose_b=True)
-    seen = tf.matmul(_INPUT, tf.reshape(summed, (_SEEN**2, -1)), transpose_a=True)
-    seen = tf.reshape(seen, tf.concat([(_SEEN, _SEEN), tiles, (channels,)], 0))
     over = _SEEN - _SIDE
-    for place, tile in ((0, 3), (1, 4)):
-        own, next_one = tf.split(seen, (_SIDE, over), place)
-        seen = _padded(own, {tile: (0, 1)}) + _padded(
-            next_one, {tile: (1, 0), place: (0, _SIDE - over)}
-        )
-    return _joined(seen, 1, upstream)
+
+    def strip(first: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, rest: Any) -> tuple[Any, Any]:
+        made = _split(upstream, 0, first, rows, columns)  # [4, 4, N, rows, columns, out]
+        tiles = tf.shape(made)[2:5]
+        products = tf.matmul(_OUTPUT, tf.reshape(made, (_SIDE**2, -1)), transpose_a=True)
+        summed = tf.matmul(tf.reshape(products, (_SEEN**2, -1, out)), kernel, transpose_b=True)
+        seen = tf.matmul(_INPUT, tf.reshape(summed, (_SEEN**2, -1)), transpose_a=True)
+        seen = tf.reshape(seen, tf.concat([(_SEEN, _SEEN), tiles, (channels,)], 0))
+        for place, tile in ((0, 3), (1, 4)):
+            own, next_one = tf.split(seen, (_SIDE, over), place)
+            seen = _padded(own, {tile: (0, 1)}) + _padded(
+                next_one, {tile: (1, 0), place: (0, _SIDE - over)}
+            )
+        # What the strip before has left for the first rows, and what this one leaves.
+        seen = _joined(seen) + _padded(rest, {0: (0, rows * _SIDE)})
+        height, width = tf.unstack(tf.shape(upstream)[1:3])
+        # The first row and column of all are of the zeros around the picture.
+        begin = tf.cast(first == 0, tf.int32)
+        ready = tf.where((first + rows) * _SIDE < height, rows * _SIDE, height + 1 - first * _SIDE)
+        left = tf.ensure_shape(seen[rows * _SIDE :], rest.shape)
+        return seen[begin:ready, :, 1 : width + 1], left
+
+    batch, _, width, _ = tf.unstack(tf.shape(upstream))
+    columns = -(-width // _SIDE) + 1
+    nothing = tf.zeros((_SIDE, batch, columns * _SIDE, channels))
+    return _by_strips(strip, upstream, kernel, channels, nothing)
 
 
-def _split(x: tf.Tensor, before: int, rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """`[N, H, W, C]`, `before` zeros first and more after: by place, `[4, 4, N, rows, columns, C]`.
+def _by_strips(
+    strip: Callable[..., tuple[Any, Any]], x: tf.Tensor, kernel: tf.Tensor, out: int, rest: Any = ()
+) -> tf.Tensor:
+    """`[N, H, W, out]`, a few rows of tiles at a time: all tiles take several times the features.
 
-    That is row and column within a tile, then tiles.
+    Args:
+        strip: takes the first row of tiles, how many rows and columns there are, and what the
+            strip before has left for it; gives `[rows, N, W, out]`, and what it leaves.
+        x, kernel: looked at for their shapes.
+        out: channels.
+        rest: what is left for the first strip.
     """
+    batch, height, width, _ = tf.unstack(tf.shape(x))
+    total, columns = -(-height // _SIDE), -(-width // _SIDE)
+    row = _SEEN**2 * max(kernel.shape[1:]) * batch * columns
+    strips = -(-total // tf.maximum(_STRIP // row, 1))
+    most = -(-total // strips)
+
+    def body(first: tf.Tensor, found: tf.TensorArray, rest: Any) -> tuple[Any, ...]:
+        rows = tf.minimum(most, total - first)
+        made, rest = strip(first, rows, columns, rest)
+        return first + rows, found.write(first // most, made), rest
+
+    found = tf.TensorArray(x.dtype, -(-total // most), infer_shape=False)
+    _, found, _ = tf.while_loop(
+        lambda first, *_: first < total,
+        body,
+        (tf.constant(0), found, rest),
+        parallel_iterations=1,
+    )
+    return tf.transpose(tf.ensure_shape(found.concat(), (None, None, None, out)), (1, 0, 2, 3))
+
+
+def _split(
+    x: tf.Tensor, before: int, first: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor
+) -> tf.Tensor:
+    """Tiles of `[N, H, W, C]` by place: `[4, 4, N, rows, columns, C]`.
+
+    That is row and column within a tile, then tiles, of which there are `first` rows above. They
+    begin so many pixels `before` the picture, around which all is 0.
+    """
+    top = first * _SIDE - before
+    above = -tf.minimum(top, 0)
+    x = x[:, top + above : top + rows * _SIDE]
     shape = tf.shape(x)
-    after = [count * _SIDE - shape[axis] - before for axis, count in ((1, rows), (2, columns))]
-    x = tf.pad(x, ((0, 0), (before, after[0]), (before, after[1]), (0, 0)))
+    below, right = rows * _SIDE - above - shape[1], columns * _SIDE - before - shape[2]
+    x = _padded(x, {1: (above, below), 2: (before, right)})
     x = tf.reshape(x, (shape[0], rows, _SIDE, columns, _SIDE, x.shape[3]))
     return tf.transpose(x, (2, 4, 0, 1, 3, 5))
 
 
-def _joined(places: tf.Tensor, before: int, like: tf.Tensor) -> tf.Tensor:
-    """The reverse of `_split`: `[N, H, W, C]`, of the height and width of another tensor."""
-    x = tf.transpose(places, (2, 3, 0, 4, 1, 5))
-    batch, rows, _, columns, _, channels = tf.unstack(tf.shape(x))
-    x = tf.reshape(x, (batch, rows * _SIDE, columns * _SIDE, channels))
-    _, height, width, _ = tf.unstack(tf.shape(like))
-    return x[:, before : before + height, before : before + width]
+def _joined(places: tf.Tensor) -> tf.Tensor:
+    """The reverse of `_split`, rows first: `[H, N, W, C]`."""
+    x = tf.transpose(places, (3, 0, 2, 4, 1, 5))
+    rows, _, batch, columns, _, channels = tf.unstack(tf.shape(x))
+    return tf.reshape(x, (rows * _SIDE, batch, columns * _SIDE, channels))
 
 
-def _padded(x: tf.Tensor, zeros: dict[int, tuple[int, int]]) -> tf.Tensor:
+def _padded(x: tf.Tensor, zeros: dict[int, tuple[Any, Any]]) -> tf.Tensor:
     """With so many zeros before and after, by axis."""
     return tf.pad(x, [zeros.get(axis, (0, 0)) for axis in range(len(x.shape))])
