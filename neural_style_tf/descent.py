@@ -160,7 +160,7 @@ class Descent:
             yield step
 
     def prepare(self, pixels: tf.Tensor, targets: Any) -> None:
-        """Trace now what `steps` with something learnt needs; the size does not count.
+        """Trace now what `steps` needs; the size does not count.
 
         But where XLA compiles, which it does for each size anew.
         """

@@ -43,8 +43,9 @@ class History(NamedTuple):
             row = (self.newest + 1) % memory
             steps, changes = _put(self.steps, row, step), _put(self.changes, row, change)
             here = tf.one_hot(row, memory, dtype=step.dtype)
-            products = self.products * (1 - here) + _times(steps, change) * here
-            return History(steps, changes, products, row)
+            # On the diagonal as it was found to be of use: the matrix product rounds otherwise.
+            column = tf.where(here[:, None] > 0, product, _times(steps, change))
+            return History(steps, changes, self.products * (1 - here) + column * here, row)
 
         return tf.cond(useful, pushed, lambda: self)
 

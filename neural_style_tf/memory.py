@@ -27,7 +27,7 @@ BASE = 0.8 * GIB
 # Fewer where what is freed is given back: the spectra and a tile are not there at once.
 _PICTURES, _PICTURES_GIVEN_BACK = 12, 11
 # The allocator keeps what is freed, in pieces; tiles of several sizes leave more of them.
-_PIECES, _PIECES_OF_TILES = 1.15, 1.6
+_PIECES, _PIECES_OF_TILES = 1.1, 1.6
 # What the coarser sizes leave behind: oneDNN's kernels for each of their shapes; and with tiles
 # pieces that full size cannot use, unless they are given back (most at 4096×4096).
 _KERNELS, _COARSER = 0.2 * GIB, 1.65

@@ -6,7 +6,6 @@ and with it the graphs, which take seconds to trace.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,7 +13,6 @@ import tensorflow as tf
 
 from neural_style_tf import optimizers
 from neural_style_tf.descent import Descent, Step
-from neural_style_tf.errors import DivergedError
 from neural_style_tf.losses import Loss, Targets
 from neural_style_tf.networks import Network, centered
 from neural_style_tf.objective import Objective
@@ -83,11 +81,10 @@ class Optimization:
             objective: as for `targets`.
             styles: how many.
         """
-        with contextlib.suppress(DivergedError):  # of a small gray picture: then it is traced later
-            picture = tf.zeros((1, _SMALL, _SMALL, 3)) + self.mean
-            painting = Painting(picture[0])
-            targets = self.targets(picture, [(painting, 1.0)] * styles, objective, _SMALL, _SMALL)
-            self.descent.prepare(picture - self.mean, targets)
+        picture = tf.zeros((1, _SMALL, _SMALL, 3)) + self.mean
+        painting = Painting(picture[0])
+        targets = self.targets(picture, [(painting, 1.0)] * styles, objective, _SMALL, _SMALL)
+        self.descent.prepare(picture - self.mean, targets)
 
     def steps(
         self,

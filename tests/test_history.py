@@ -116,6 +116,22 @@ def test_two_histories_in_one_graph_do_not_write_into_each_other() -> None:
             assert known.steps.numpy() == pytest.approx(np.roll(np.stack(steps), 1, 0), abs=0)
 
 
+def test_a_curvature_that_is_rounding_is_what_it_was_found_to_be() -> None:
+    """Pairs nearly at right angles, in float32: what is of use has a positive diagonal."""
+    generator = np.random.default_rng(5)
+    kept = 0
+    for _ in range(40):
+        step, change = generator.normal(size=(2, 1, 64, 64, 3)).astype(np.float32)
+        change -= step * (np.sum(change * step) / np.sum(step * step))
+        change += step * np.float32(1e-9)
+        known = nothing(tf.zeros((1, 64, 64, 3)), 2).pushed(tf.constant(step), tf.constant(change))
+        if known.newest == 1:
+            kept += 1
+            assert known.holds()
+    assert 5 < kept < 40
+
+
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="of CPUs")
 def test_on_a_cpu_nothing_is_copied() -> None:
     known = remembered(pairs(3))
     step, change = pairs(4)[3]

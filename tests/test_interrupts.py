@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from collections.abc import Iterator
 
 import pytest
@@ -90,3 +91,37 @@ def test_one_item_is_made_ahead_and_no_more_once_nobody_wants_them() -> None:
     wanted.close()  # type: ignore[attr-defined]
     time.sleep(0.5)
     assert made == [0, 1]
+
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("words", "output", "code"),
+    [
+        (["--version"], "a pipe", 0),
+        (["--version"], "a full disk", 1),
+        (["--content", "nowhere.png", "--styles", "nowhere.png"], "a pipe", 2),
+    ],
+)
+def test_the_program_leaves_with_all_that_it_has_said(
+    words: list[str], output: str, code: int
+) -> None:
+    """It leaves at once, without Python's own end."""
+    environment = {name: each for name, each in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with FULL.open("w") as full:
+        process = subprocess.run(
+            [sys.executable, "-m", "neural_style_tf", *words],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE if output == "a pipe" else full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert process.returncode == code
+    if code == 0:
+        assert process.stdout.startswith("neural-style-tf ")
+    if code == 2:
+        assert process.stderr.startswith("error: ")

@@ -228,9 +228,10 @@ def footprint(
 ) -> float:
     """Bytes for each pixel that it takes to differentiate the network, as deep as `layers` need.
 
-    What is kept for the way back, each activation after its rectifier or pooling, and on top 1.7
-    times the largest layer, in float32, with what is between its factors, and 6 times the largest
-    that comes of Winograd's algorithm: what came of measuring (benchmarks/memory.py).
+    What is kept for the way back, each activation after its rectifier or pooling, and on top the
+    largest layer, in float32, with what is between its factors, and 5 times the largest that comes
+    of Winograd's algorithm (less, where its tiles take several strips): what came of measuring
+    (benchmarks/memory.py).
     """
     asked = frozenset(layers)
     precision, wanted = _used(precision, asked), set(asked)
@@ -251,7 +252,7 @@ def footprint(
         stride *= 2 if name.startswith("pool") else 1
         rounded = name != "relu1_1" or _opens(weights, asked)
         kept.append((2 if precision == "bfloat16" and rounded else 4) * width / stride**2)
-    return sum(kept) + 1.7 * max(passing) + 6 * max(tiled)
+    return sum(kept) + max(passing) + 5 * max(tiled)
 
 
 def _used(precision: str, layers: Collection[str]) -> str:

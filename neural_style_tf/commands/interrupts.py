@@ -129,6 +129,12 @@ def leave(code: int) -> NoReturn:
     if "TF_CONFIG" in os.environ and code != exit_code():
         sys.exit(code)
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or there is none
+        try:
             stream.flush()
+        except BrokenPipeError:  # whoever read it has enough
+            pass
+        except OSError:
+            code = code or 1
+        except (ValueError, AttributeError):  # closed, or there is none
+            pass
     os._exit(code)

@@ -40,6 +40,10 @@ def start(*, look: bool = True, single: bool = False) -> str:
         for gpu in gpus:
             # Other programs may want the card too.
             tf.config.experimental.set_memory_growth(gpu, True)
+        if gpus:
+            # float32 is to mean that: of Gram matrices small differences count, and L-BFGS
+            # subtracts what is nearly the same.
+            tf.config.experimental.enable_tensor_float_32_execution(False)
         if look:
             tf.config.list_logical_devices()
     if gpus:
