@@ -339,7 +339,7 @@ def test_too_little_memory_is_one_line(
 
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     """The program in a process of its own, up to its first line of losses."""
-    endless = ["--iterations", "10000000", "--print-iterations", "1000000"]
+    endless = ["--iterations", "10000000", "--tolerance", "0", "--print-iterations", "1000000"]
     process = begin(
         folder, *PICTURES, "--network", "tiny.mat", "--output", "out.png", *endless, *words
     )

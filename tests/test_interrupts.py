@@ -93,6 +93,29 @@ def test_one_item_is_made_ahead_and_no_more_once_nobody_wants_them() -> None:
     assert made == [0, 1]
 
 
+FINISHING = """
+import os, signal, time
+from neural_style_tf.commands import interrupts
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+interrupts.heed()
+interrupts.finish()
+os.kill(os.getpid(), signal.SIGINT)
+print("written", flush=True)
+os.kill(os.getpid(), signal.SIGINT)
+time.sleep(10)
+print("not reached", flush=True)
+"""
+
+
+def test_an_interrupt_does_not_keep_the_result_from_being_written() -> None:
+    """The run is over: the first one changes nothing, the second ends the process at once."""
+    process = subprocess.run(
+        [sys.executable, "-c", FINISHING], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (process.stdout, process.returncode) == ("written\n", 130)
+
+
 FULL = Path("/dev/full")
 
 

@@ -142,6 +142,7 @@ def run(options: argparse.Namespace) -> int:
                 if take.step is not None:
                     for watcher in watchers:
                         watcher(take.step)
+            interrupts.finish()
         except KeyboardInterrupt:
             interrupts.exit_on_next()
             logging.warning("Interrupted: ending with the best sound so far")

@@ -113,11 +113,19 @@ def interruptible(items: Iterator[T]) -> Iterator[T]:
         wanted.put(False)
 
 
+def finish() -> None:
+    """From now on the first Ctrl-C changes nothing: all that is left is to write the result."""
+    with contextlib.suppress(ValueError):  # only the main thread may
+        for each in _SIGNALS:
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, lambda *_: exit_on_next())
+
+
 def exit_on_next() -> None:
     """From now on, Ctrl-C ends the process at once."""
     with contextlib.suppress(ValueError):  # only the main thread may
         for each in _SIGNALS:
-            signal.signal(each, lambda *_: os._exit(exit_code()))
+            signal.signal(each, lambda number, _: os._exit(128 + number))
 
 
 def leave(code: int) -> NoReturn:

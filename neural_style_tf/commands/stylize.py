@@ -152,6 +152,7 @@ def run(options: argparse.Namespace) -> int:
             for step in interrupts.interruptible(steps):
                 for watcher in watchers:
                     watcher(step)
+            interrupts.finish()
         except KeyboardInterrupt:
             interrupts.exit_on_next()
             logging.warning("Interrupted: ending with the best picture so far")
