@@ -96,19 +96,23 @@ def test_a_pair_of_no_positive_curvature_is_not_kept() -> None:
     assert found.numpy() == pytest.approx(two_loops(gradient, taught), rel=1e-9)
 
 
-def test_two_histories_in_one_graph_do_not_write_into_each_other() -> None:
-    """What is empty alike must not be the same memory, whatever the graph is made into."""
+def test_an_empty_history_is_empty_each_time_and_each_its_own() -> None:
+    """It is written into, so no constant of the graph, and not the same memory as another."""
     taught = [pairs(2), pairs(2, seed=1)]
 
-    def both() -> Any:
+    def both(second: tf.Tensor) -> Any:
+        known = [remembered(each[:1]) for each in taught]
+        step, change = (tf.constant(each) for each in taught[0][1])
         return [
-            remembered(each) for each in taught
-        ]  # constants all, so that the empty ones might be, too
+            tf.cond(second, lambda h=each: h.pushed(step, change), lambda h=each: h)
+            for each in known
+        ]
 
     work = tf.function(both, autograph=False)
-    for _ in range(2):  # nor does a second call find what the first has left
-        for known, (one, two) in zip(work(), taught, strict=True):
-            steps = [np.zeros(SHAPE), one[0], two[0], np.zeros(SHAPE)]
+    for second in (True, False):  # the second call must not find what the first has left
+        for known, pair in zip(work(tf.constant(second)), taught, strict=True):
+            last = taught[0][1][0] if second else np.zeros(SHAPE)
+            steps = [np.zeros(SHAPE), pair[0][0], last, np.zeros(SHAPE)]
             assert known.steps.numpy() == pytest.approx(np.stack(steps), abs=0)
 
 
