@@ -183,12 +183,12 @@ class Loss(tf.Module):
         """The sums over a picture, or over a part of one.
 
         Args:
-            features: the network's, of the part alone.
+            features: the network's, of the part alone; of a part of its layers.
             content: the content picture's features for the part; `{}` to leave content out.
             variation: of the part's pixels; None to leave it out.
             products: of the features, of those layers that have had theirs taken.
         """
-        styles = self.objective.shares("style")
+        styles = [layer for layer in self.objective.shares("style") if layer in features]
         squares = {
             layer: squared_distance(features[layer], target, self.space(layer, target))
             for layer, target in content.items()
@@ -232,6 +232,16 @@ class Loss(tf.Module):
     def __call__(self, pixels: tf.Tensor, targets: Targets) -> Terms:
         """The loss of a picture `[1, H, W, 3]` of the content's size."""
         pixels, varied = self.variation(pixels)
+        return self.terms(self.seen(self.network, pixels, targets.content, varied), targets)
+
+    def seen(
+        self,
+        network: Network,
+        inputs: tf.Tensor,
+        content: Mapping[str, tf.Tensor],
+        variation: Variation | None,
+    ) -> Sums:
+        """The sums over what a network, or a part of one, makes of its inputs; see `sums`."""
         products: dict[str, tf.Tensor] = {}
 
         def tap(layer: str, features: tf.Tensor) -> tf.Tensor:
@@ -239,8 +249,7 @@ class Loss(tf.Module):
                 features, products[layer] = passed(features)
             return features
 
-        features = tapped(self.network, pixels, tap)
-        return self.terms(self.sums(features, targets.content, varied, products), targets)
+        return self.sums(tapped(network, inputs, tap), content, variation, products)
 
     def value_and_gradient(self, pixels: tf.Tensor, targets: Targets) -> tuple[Terms, tf.Tensor]:
         """The loss and the gradient of its total, `[1, H, W, 3]`."""

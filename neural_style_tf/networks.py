@@ -41,6 +41,15 @@ def tapped(
     return features
 
 
+def halves(network: Network, layer: str) -> tuple[Network, Network]:
+    """The network in two: pixels -> features so far and that layer's, and these -> the rest.
+
+    For networks that have `halves`, as `vgg.load(…).centered` has.
+    """
+    first, rest = network.halves(layer)  # type: ignore
+    return first, rest
+
+
 def embedded(network: Network, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """The network's features in all channels of the one that it was made from; see `Space`."""
     embeddings = getattr(network, "embeddings", {})

@@ -45,6 +45,15 @@ class Sums(NamedTuple):
             for layer, total in self.products.items()
         }
 
+    def with_layers(self, other: Sums) -> Sums:
+        """These, and those of other layers of the same picture."""
+        return Sums(
+            {**self.content, **other.content},
+            {**self.products, **other.products},
+            {**self.positions, **other.positions},
+            self.variation,
+        )
+
 
 @tf.custom_gradient
 def product(features: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:

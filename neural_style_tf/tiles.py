@@ -6,17 +6,21 @@ the one of the whole picture, at its borders too. One pass over the tiles gives 
 make of the loss says how much each sum counts; a second pass gives the gradient of so weighted
 sums. This is the chain rule and no approximation, but for rounding: in bfloat16 the sums of each
 tile are. It costs the features twice, and the margins.
+
+The first blocks of a network have the largest activations, see the least around them, and are the
+least work. So there is a way between: these alone go tile by tile, up to a pooling whose
+activations are put together, and the rest of the network is computed at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from neural_style_tf.losses import Loss, Targets, Terms
-from neural_style_tf.networks import Network
+from neural_style_tf.networks import Network, halves
 from neural_style_tf.objective import Objective
 from neural_style_tf.sums import Sums, Variation
 from neural_style_tf.traced import Traced
@@ -34,8 +38,19 @@ class Reach(NamedTuple):
     margin: int
 
 
-# The side of tiles in pixels, and how far the network sees.
-Tiles = tuple[int, Reach]
+class Tiles(NamedTuple):
+    """How a picture is cut.
+
+    Attributes:
+        side: greatest height and width of a tile in pixels; a picture that is not larger is taken
+            whole.
+        reach: of the layers that are compared and computed in tiles, and of `until`.
+        until: the layer behind which all is computed at once; None where nothing is.
+    """
+
+    side: int
+    reach: Reach
+    until: str | None = None
 
 
 class Tile(NamedTuple):
@@ -53,55 +68,55 @@ class Tile(NamedTuple):
         return pixels[:, top:bottom, left:right]
 
 
+# What one pass over the tiles brings: sums, and features that were put together.
+_Found = tuple[Sums, dict[str, tf.Tensor]]
+
+
 class TiledLoss(Loss):
     """A `Loss` whose memory is bounded by the size of its tiles.
 
     Args:
-        network: as for `Loss`; each feature may depend on pixels as far as `reach` says, and
-            nothing else.
+        network: as for `Loss`; each feature may depend on pixels as far as `tiles.reach` says, and
+            nothing else. With `tiles.until` it has `halves`, as `vgg.load(…).centered` has.
         objective: what is wanted.
-        side: greatest height and width of a tile in pixels; a picture that is not larger is taken
-            whole.
-        reach: of the network, for the objective's layers.
+        tiles: how a picture is cut.
     """
 
-    def __init__(self, network: Network, objective: Objective, side: int, reach: Reach) -> None:
+    def __init__(self, network: Network, objective: Objective, tiles: Tiles) -> None:
         super().__init__(network, objective)
-        self.reach = reach
-        self.channels = _channels(network, objective)
-        self.stride = max(reach.strides.values(), default=1)
-        self.side = max(self.stride, side // self.stride * self.stride)
+        self.reach, self.until = tiles.reach, tiles.until
+        self.opening, self.behind = halves(network, self.until) if self.until else (network, None)
+        self.shapes = _shapes(self.opening)
+        self.stride = max(self.reach.strides.values(), default=1)
+        self.side = max(self.stride, tiles.side // self.stride * self.stride)
+        # Functions of their own also where they are called in a branch or a loop; see `Traced`.
+        self.at_once = Traced(Loss(network, objective).value_and_gradient)
+        self.in_two_passes = Traced(self._in_two_passes)
         self.part = Traced(self._part)
 
     def features(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a content picture, put together from its tiles."""
-        _, height, width, _ = tf.unstack(tf.shape(content))
+        layers = self.objective.shares("content")
+        asked = [layer for layer in self.shapes if layer in layers or layer == self.until]
 
         def add(tile: Tile, whole: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            part = super(TiledLoss, self).features(tile.view(content))
-            part = self._inside(part, tile)
-            return {
-                layer: _added(f, part[layer], tile.top // stride, tile.left // stride)
-                for layer, f in whole.items()
-                for stride in [self.reach.strides[layer]]
-            }
+            return self._put(self._inside(self.opening(tile.view(content)), tile), tile, whole)
 
-        empty = {
-            layer: tf.zeros((1, -(-height // stride), -(-width // stride), self.channels[layer]))
-            for layer in self.objective.shares("content")
-            for stride in [self.reach.strides[layer]]
-        }
-        return self._over_tiles(content, add, empty)
+        features = self._over_tiles(content, add, self._empty(content, asked))
+        if self.behind:
+            features |= self.behind(features[self.until])
+        return {layer: tf.cast(features[layer], tf.float32) for layer in layers}
 
     def moments(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a style picture, summed over its tiles."""
         if not self.objective.shares("style"):
             return {}
-        return self._total(style, {}).moments
+        return self._in_all(self._found(style, {}), {}).moments
 
     def __call__(self, pixels: tf.Tensor, targets: Targets) -> Terms:
         """The loss of a picture `[1, H, W, 3]` of the content's size."""
-        return self.terms(self._total(pixels, targets.content), targets)
+        content = targets.content
+        return self.terms(self._in_all(self._found(pixels, content), content), targets)
 
     def value_and_gradient(self, pixels: tf.Tensor, targets: Targets) -> tuple[Terms, tf.Tensor]:
         """The loss and the gradient of its total, `[1, H, W, 3]`."""
@@ -109,16 +124,16 @@ class TiledLoss(Loss):
         rows, columns = self._grid(shape)
         return tf.cond(
             rows * columns == 1,
-            lambda: super(TiledLoss, self).value_and_gradient(pixels, targets),
-            lambda: self._in_two_passes(pixels, targets),
+            lambda: self.at_once(pixels, targets),
+            lambda: self.in_two_passes(pixels, targets),
         )
 
     def _in_two_passes(self, pixels: tf.Tensor, targets: Targets) -> tuple[Terms, tf.Tensor]:
-        total = self._total(pixels, targets.content)
+        found = self._found(pixels, targets.content)
         with tf.GradientTape() as tape:
-            tape.watch(total)
-            terms = self.terms(total, targets)
-        counts = tape.gradient(terms.total, total, unconnected_gradients="zero")
+            tape.watch(found)
+            terms = self.terms(self._in_all(found, targets.content), targets)
+        counts = tape.gradient(terms.total, found, unconnected_gradients="zero")
 
         def add(tile: Tile, gradient: tf.Tensor) -> tf.Tensor:
             part = self.part(tile.view(pixels), targets.content, tile, counts)
@@ -127,37 +142,55 @@ class TiledLoss(Loss):
         return terms, self._over_tiles(pixels, add, tf.zeros_like(pixels))
 
     def _part(
-        self, window: tf.Tensor, content: Mapping[str, tf.Tensor], tile: Tile, counts: Sums
+        self, window: tf.Tensor, content: Mapping[str, tf.Tensor], tile: Tile, counts: _Found
     ) -> tf.Tensor:
-        """The gradient of the sums over one tile, each as much as it counts: of its window."""
+        """The gradient of what one tile brings, each number as much as it counts: of its window."""
+        sums, whole = counts
         with tf.GradientTape() as tape:
             tape.watch(window)
-            sums = self._sums(window, content, tile)
-            pairs = zip(tf.nest.flatten(counts), tf.nest.flatten(sums), strict=True)
-            weighed = tf.add_n([tf.reduce_sum(count * value) for count, value in pairs])
-        return tape.gradient(weighed, window)
+            found = self._brought(window, content, tile)
+        upstream = (
+            sums,
+            {
+                layer: self._cut(each, layer, tile.top, tile.left, tile)
+                for layer, each in whole.items()
+            },
+        )
+        return tape.gradient(found, window, output_gradients=upstream)
 
-    def _total(self, pixels: tf.Tensor, content: Mapping[str, tf.Tensor]) -> Sums:
-        """The sums over the whole picture."""
+    def _found(self, pixels: tf.Tensor, content: Mapping[str, tf.Tensor]) -> _Found:
+        """What the tiles of a picture bring together."""
 
-        def add(tile: Tile, total: Sums) -> Sums:
-            sums = self._sums(tile.view(pixels), content, tile)
-            return tf.nest.map_structure(tf.add, total, sums)
+        def add(tile: Tile, found: _Found) -> _Found:
+            sums, features = self._brought(tile.view(pixels), content, tile)
+            total, whole = found
+            return tf.nest.map_structure(tf.add, total, sums), self._put(features, tile, whole)
 
-        return self._over_tiles(pixels, add, self._zero(content))
+        whole = self._empty(pixels, [self.until] if self.until else [])
+        return self._over_tiles(pixels, add, (self._zero(content), whole))
 
-    def _sums(self, window: tf.Tensor, content: Mapping[str, tf.Tensor], tile: Tile) -> Sums:
-        """The sums over one tile, of which a window is given."""
-        inside = self._inside(self.network(window), tile)
+    def _brought(self, window: tf.Tensor, content: Mapping[str, tf.Tensor], tile: Tile) -> _Found:
+        """What one tile brings, of which a window is given: sums, and what the rest goes on from."""
+        inside = self._inside(self.opening(window), tile)
         asked = {
             layer: self._cut(features, layer, tile.top, tile.left, tile)
             for layer, features in content.items()
+            if layer in inside
         }
         top, left = tile.top - tile.window[0], tile.left - tile.window[1]
         # With a row and a column more where the picture goes on.
         own = window[:, top : top + tile.height + 1, left : left + tile.width + 1]
         _, varied = self.variation(own, (tile.height, tile.width))
-        return self.sums(inside, asked, varied)
+        sums = self.sums(inside, asked, varied)
+        return sums, {layer: f for layer, f in inside.items() if layer == self.until}
+
+    def _in_all(self, found: _Found, content: Mapping[str, tf.Tensor]) -> Sums:
+        """The sums over the whole picture, of all layers."""
+        sums, features = found
+        if not self.behind:
+            return sums
+        deep = {layer: each for layer, each in content.items() if layer not in self.shapes}
+        return sums.with_layers(self.seen(self.behind, features[self.until], deep, None))
 
     def _inside(self, features: Mapping[str, tf.Tensor], tile: Tile) -> dict[str, tf.Tensor]:
         """Of a window's features those of its tile."""
@@ -171,19 +204,38 @@ class TiledLoss(Loss):
         stride = self.reach.strides[layer]
         # Only the last tiles of a picture have odd sizes; poolings round up.
         height, width = -(-tile.height // stride), -(-tile.width // stride)
-        top, left = top // stride, left // stride
-        return features[:, top : top + height, left : left + width]
+        return _part(features, top // stride, left // stride, height, width)
 
     def _zero(self, content: Mapping[str, tf.Tensor]) -> Sums:
-        styles = self.objective.shares("style")
-        positions = dict.fromkeys({**content, **styles}, tf.zeros(()))
-        channels = {layer: self.channels[layer] for layer in styles}
+        compared = [layer for layer in content if layer in self.shapes]
+        styles = [layer for layer in self.objective.shares("style") if layer in self.shapes]
+        sides = {layer: self.shapes[layer].shape[-1] for layer in styles}
         return Sums(
-            dict.fromkeys(content, tf.zeros(())),
-            {layer: tf.zeros((c, c)) for layer, c in channels.items()},
-            positions,
+            dict.fromkeys(compared, tf.zeros(())),
+            {layer: tf.zeros((side, side)) for layer, side in sides.items()},
+            dict.fromkeys((*compared, *styles), tf.zeros(())),
             Variation(tf.zeros(2), tf.zeros(2)),
         )
+
+    def _empty(self, pixels: tf.Tensor, layers: Collection[str]) -> dict[str, tf.Tensor]:
+        """Features of the whole picture that nothing has been `_put` into."""
+        _, height, width, _ = tf.unstack(tf.shape(pixels))
+        return {
+            layer: tf.zeros((1, -(-height // stride), -(-width // stride), channels), kind)
+            for layer in layers
+            for stride in [self.reach.strides[layer]]
+            for channels, kind in [(self.shapes[layer].shape[-1], self.shapes[layer].dtype)]
+        }
+
+    def _put(
+        self, part: Mapping[str, tf.Tensor], tile: Tile, whole: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """A tile's features in their place among the picture's."""
+        return {
+            layer: _added(features, part[layer], tile.top // stride, tile.left // stride)
+            for layer, features in whole.items()
+            for stride in [self.reach.strides[layer]]
+        }
 
     def _over_tiles(self, pixels: tf.Tensor, add: Callable[[Tile, Any], Any], zero: Any) -> Any:
         """What `add` makes of zero with one tile after the other."""
@@ -222,14 +274,32 @@ class TiledLoss(Loss):
 
 def make_loss(network: Network, objective: Objective, tiles: Tiles | None = None) -> Loss:
     """The loss of whole pictures, or tile by tile."""
-    return Loss(network, objective) if tiles is None else TiledLoss(network, objective, *tiles)
+    return Loss(network, objective) if tiles is None else TiledLoss(network, objective, tiles)
 
 
-def _channels(network: Network, objective: Objective) -> dict[str, int]:
-    """Those of each layer that is compared, which a tile has to be added to before there is one."""
+def _shapes(network: Network) -> dict[str, tf.TensorSpec]:
+    """Of each feature, as a tile has to be put into the whole before there is one."""
     traced = tf.function(network, autograph=False)
     features = traced.get_concrete_function(tf.TensorSpec((1, None, None, 3))).structured_outputs
-    return {layer: features[layer].shape[-1] for layer in objective.layers}
+    return dict(features)
+
+
+def _part(
+    whole: tf.Tensor, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> tf.Tensor:
+    """Of `[1, H, W, C]` the part that begins there, `[1, height, width, C]`."""
+
+    @tf.custom_gradient
+    def cut(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        below, right = tf.shape(x)[1] - top - height, tf.shape(x)[2] - left - width
+
+        # Written out: the library's own gradient, of slices, takes longer than a convolution.
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return tf.pad(upstream, ((0, 0), (top, below), (left, right), (0, 0)))
+
+        return x[:, top : top + height, left : left + width], gradient
+
+    return cut(whole)
 
 
 def _added(whole: tf.Tensor, part: tf.Tensor, top: tf.Tensor, left: tf.Tensor) -> tf.Tensor:

@@ -17,7 +17,7 @@ from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.pixels import as_pixels
 from neural_style_tf.schedule import Schedule
 from neural_style_tf.serving.module import Stylizer
-from neural_style_tf.tiles import Reach, TiledLoss
+from neural_style_tf.tiles import Reach, TiledLoss, Tiles
 from neural_style_tf.transform.model import TransformNet
 from neural_style_tf.transform.photos import Photos
 from neural_style_tf.transform.train import Trainer
@@ -71,7 +71,7 @@ def test_the_loss_is_that_of_all_channels(slim: Weights, name: str, tiled: bool)
     loss = Loss(network, objective)
     if tiled:
         strides, _, margin = reach(slim, objective.layers)
-        loss = TiledLoss(network, objective, 32, Reach(strides, margin))
+        loss = TiledLoss(network, objective, Tiles(32, Reach(strides, margin)))
     content, start = (as_pixels(tiny.picture(61, 75, seed)) for seed in (1, 5))
     styles = [as_pixels(tiny.picture(40, 56, seed)) for seed in (2, 3)]
     styles = styles[: len(objective.style_blend_weights) or 1]

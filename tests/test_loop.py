@@ -23,7 +23,7 @@ from neural_style_tf.losses import Loss
 from neural_style_tf.optimization import Optimization
 from neural_style_tf.pixels import as_pixels, refine, resize, resize_style
 from neural_style_tf.styles import KeptStyle
-from neural_style_tf.tiles import Reach
+from neural_style_tf.tiles import Reach, Tiles
 from tests import tiny
 from vgg.network import build, reach
 from vgg.weights import Weights
@@ -334,7 +334,7 @@ def test_which_runs_are_alike(shallow: Any) -> None:
         (Objective(), Schedule(tolerance=0.5), None),
         (Objective(), Schedule(keep="last"), None),
         (Objective(), Schedule(learning_rate=1.0), None),
-        (*first, (32, Reach({}, 32))),
+        (*first, Tiles(32, Reach({}, 32))),
     ):
         assert graphs.optimization(shallow, objective, schedule, tiles) is not one
         assert graphs.optimization(shallow, *first, None) is one
@@ -359,7 +359,7 @@ def test_a_draft_of_few_channels_in_tiles(content: Picture, style: Picture) -> N
     strides, _, margin = reach(many, objective.layers)
     given = network, content, [style], objective, Schedule(iterations=3, scales=1)
     whole = stylize_image(*given, draft=draft)
-    tiled = stylize_image(*given, draft=draft, tiles=(16, Reach(strides, margin)))
+    tiled = stylize_image(*given, draft=draft, tiles=Tiles(16, Reach(strides, margin)))
     assert np.abs(whole - tiled).max() < 1
 
 

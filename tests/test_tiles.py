@@ -12,7 +12,7 @@ import tensorflow as tf
 from neural_style_tf.losses import Loss
 from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.pixels import as_pixels
-from neural_style_tf.tiles import Reach, TiledLoss
+from neural_style_tf.tiles import Reach, TiledLoss, Tiles
 from tests import tiny
 from vgg.network import build, reach
 from vgg.weights import Weights, read
@@ -24,15 +24,29 @@ def weights(network_file: Path) -> Weights:
 
 
 def pair(
-    weights: Weights, objective: Objective, pooling: str, side: int, precision: str = "float32"
+    weights: Weights,
+    objective: Objective,
+    pooling: str,
+    side: int,
+    precision: str = "float32",
+    until: str | None = None,
 ) -> tuple[Loss, Loss]:
-    """The loss at once, and in tiles of that side."""
+    """The loss at once, and in tiles of that side, of all or of the layers until that one."""
     network = build(
         weights, pooling=pooling, layers=objective.layers, precision=precision, raw=True
+    ).centered
+    names = list(weights.layers)
+    tiled = (
+        objective.layers
+        if until is None
+        else [
+            *(each for each in objective.layers if names.index(each) < names.index(until)),
+            until,
+        ]
     )
-    strides, _, margin = reach(weights, objective.layers)
-    tiled = TiledLoss(network, objective, side, Reach(strides, margin))
-    return Loss(network, objective), tiled
+    strides, _, margin = reach(weights, tiled)
+    cut = Tiles(side, Reach(strides, margin), until)
+    return Loss(network, objective), TiledLoss(network, objective, cut)
 
 
 def apart(a: Any, b: Any) -> float:
@@ -46,6 +60,7 @@ DEEP = Objective(content_layers={"relu4_2": 1, "relu5_2": 2}, style_layers={"con
 
 
 # One column of tiles, one row, both; sizes that no stride divides, a last tile of one pixel.
+@pytest.mark.parametrize("until", [None, "pool1", "pool3"])
 @pytest.mark.parametrize(
     ("objective", "pooling", "size", "side"),
     [
@@ -60,9 +75,14 @@ DEEP = Objective(content_layers={"relu4_2": 1, "relu5_2": 2}, style_layers={"con
     ],
 )
 def test_tiles_give_the_loss_and_gradient_of_the_whole(
-    weights: Weights, objective: Objective, pooling: str, size: tuple[int, int], side: int
+    weights: Weights,
+    objective: Objective,
+    pooling: str,
+    size: tuple[int, int],
+    side: int,
+    until: str | None,
 ) -> None:
-    whole, tiled = pair(weights, objective, pooling, side)
+    whole, tiled = pair(weights, objective, pooling, side, until=until)
     content, start = (as_pixels(tiny.picture(*size, seed)) for seed in (1, 5))
     styles = [as_pixels(tiny.picture(67, 90, 2))] if objective.style_weight else []
     targets = whole.targets(content, styles)
@@ -82,8 +102,9 @@ def test_tiles_give_the_loss_and_gradient_of_the_whole(
     assert float(tiled(start, targets).total) == pytest.approx(float(terms.total), rel=1e-5)
 
 
-def test_tiles_in_bfloat16_differ_by_rounding_alone(weights: Weights) -> None:
-    whole, tiled = pair(weights, Objective(), "avg", 32, "bfloat16")
+@pytest.mark.parametrize("until", [None, "pool2"])
+def test_tiles_in_bfloat16_differ_by_rounding_alone(weights: Weights, until: str | None) -> None:
+    whole, tiled = pair(weights, Objective(), "avg", 32, "bfloat16", until)
     content, start = (as_pixels(tiny.picture(70, 100, seed)) for seed in (1, 5))
     targets = whole.targets(content, [as_pixels(tiny.picture(67, 90, 2))])
     terms, gradient = whole.value_and_gradient(start, targets)

@@ -36,7 +36,7 @@ class VGG(keras.Model):
         embeddings: `{layer: [k, C]}` of those of its activations that have only k of the C
             channels of the network that it was made from: see `Weights.embeddings`.
         ends: `{layer: tensor}` of its activations as they go on in it, from the first to the
-            deepest; empty where they are given out in another precision.
+            deepest, poolings too; empty where they are given out in another precision.
     """
 
     embeddings: Mapping[str, np.ndarray] = {}
@@ -54,21 +54,42 @@ class VGG(keras.Model):
         Who changes pixels step by step does better with these: numbers about 0 are rounded less.
         """
         model = keras.Model(self.get_layer("mean").output, self.output, name=self.name)
-        model.embeddings, model.parts = self.embeddings, self.cut(self.ends)
+        model.embeddings, model.parts = self.embeddings, self.cut(self.output)
+        model.halves = self._halves
         return model
 
-    def cut(self, layers: Collection[str]) -> dict[str, keras.Model]:
+    def cut(self, layers: Collection[str], after: str | None = None) -> dict[str, keras.Model]:
         """The network in parts, `{layer: model}`, that end where these activations are given out.
 
-        Each takes what the one before it gives, the first one pixels less the mean. There are none
-        where `ends` is empty.
+        Each takes what the one before it gives, the first one pixels less the mean, or what `after`
+        gives. There are none where `ends` is empty.
         """
         ends = {layer: end for layer, end in self.ends.items() if layer in layers}
-        begun = (self.get_layer("mean").output, *ends.values())
+        begun = (self._begin(after), *ends.values())
         return {
             layer: keras.Model(before, end, name=f"{self.name}_{layer}")
             for before, (layer, end) in zip(begun, ends.items(), strict=False)
         }
+
+    def _halves(self, layer: str) -> tuple[keras.Model, keras.Model]:
+        """The network in two, at one of its `ends`.
+
+        Returns:
+            Pixels less the mean -> `{layer: activation}` of those that are given out so far, and of
+            this one; and what this one gives -> the rest, with `parts` as `centered` has them.
+        """
+        names = list(self.ends)
+        before = names[: names.index(layer) + 1]
+        first = {name: end for name, end in self.output.items() if name in before}
+        rest = {name: end for name, end in self.output.items() if name not in before}
+        end = self.ends[layer]
+        opening = keras.Model(self._begin(), {**first, layer: end}, name=f"{self.name}_to_{layer}")
+        behind = keras.Model(end, rest, name=f"{self.name}_behind_{layer}")
+        behind.parts = self.cut(rest, layer)
+        return opening, behind
+
+    def _begin(self, after: str | None = None) -> keras.KerasTensor:
+        return self.ends[after] if after else self.get_layer("mean").output
 
 
 def build(
@@ -155,8 +176,9 @@ def build(
         else:
             layer = POOLING[pooling](2, name=name, **plain, **_SAME)
         current = layer(current)
-        if name in wanted:
+        if name in wanted or name.startswith("pool"):
             ends[name] = current
+        if name in wanted:
             outputs[name] = keras.ops.cast(current, precision if raw else "float32")
     model = VGG(pixels, outputs, name="vgg")
     if all(ends[name].dtype == each.dtype for name, each in outputs.items()):
