@@ -85,7 +85,10 @@ class TiledLoss(Loss):
     def __init__(self, network: Network, objective: Objective, tiles: Tiles) -> None:
         super().__init__(network, objective)
         self.reach, self.until = tiles.reach, tiles.until
-        self.opening, self.behind = halves(network, self.until) if self.until else (network, None)
+        self.opening: Network = network
+        self.behind: Network | None = None
+        if self.until:
+            self.opening, self.behind = halves(network, self.until)
         self.shapes = _shapes(self.opening)
         self.stride = max(self.reach.strides.values(), default=1)
         self.side = max(self.stride, tiles.side // self.stride * self.stride)
@@ -103,7 +106,7 @@ class TiledLoss(Loss):
             return self._put(self._inside(self.opening(tile.view(content)), tile), tile, whole)
 
         features = self._over_tiles(content, add, self._empty(content, asked))
-        if self.behind:
+        if self.behind and self.until:
             features |= self.behind(features[self.until])
         return {layer: tf.cast(features[layer], tf.float32) for layer in layers}
 
@@ -170,7 +173,7 @@ class TiledLoss(Loss):
         return self._over_tiles(pixels, add, (self._zero(content), whole))
 
     def _brought(self, window: tf.Tensor, content: Mapping[str, tf.Tensor], tile: Tile) -> _Found:
-        """What one tile brings, of which a window is given: sums, and what the rest goes on from."""
+        """What one tile brings, seen in its window: sums, and what the rest goes on from."""
         inside = self._inside(self.opening(window), tile)
         asked = {
             layer: self._cut(features, layer, tile.top, tile.left, tile)
@@ -187,7 +190,7 @@ class TiledLoss(Loss):
     def _in_all(self, found: _Found, content: Mapping[str, tf.Tensor]) -> Sums:
         """The sums over the whole picture, of all layers."""
         sums, features = found
-        if not self.behind:
+        if not (self.behind and self.until):
             return sums
         deep = {layer: each for layer, each in content.items() if layer not in self.shapes}
         return sums.with_layers(self.seen(self.behind, features[self.until], deep, None))

@@ -105,11 +105,11 @@ def test_tiles_give_the_loss_and_gradient_of_the_whole(
 @pytest.mark.parametrize("until", [None, "pool2"])
 def test_tiles_in_bfloat16_differ_by_rounding_alone(weights: Weights, until: str | None) -> None:
     whole, tiled = pair(weights, Objective(), "avg", 32, "bfloat16", until)
-    content, start = (as_pixels(tiny.picture(70, 100, seed)) for seed in (1, 5))
-    targets = whole.targets(content, [as_pixels(tiny.picture(67, 90, 2))])
+    content, start, style = (as_pixels(tiny.picture(70, 100, n)) - 120.0 for n in (1, 5, 2))
+    targets = whole.targets(content, [style])
     terms, gradient = whole.value_and_gradient(start, targets)
     found, slope = tiled.value_and_gradient(start, targets)
-    assert np.array(found) == pytest.approx(np.array(terms), rel=2e-3)
+    assert np.array(found) == pytest.approx(np.array(terms), rel=5e-3)
     assert apart(gradient, slope) < 0.06
 
 

@@ -53,7 +53,7 @@ def fitted(
         OptionError: it cannot.
     """
     from neural_style_tf.pixels import style_size
-    from neural_style_tf.tiles import Reach
+    from neural_style_tf.tiles import Reach, Tiles
     from vgg.network import footprint, held, reach
 
     if job.inputs.memory_limit:
@@ -90,4 +90,4 @@ def fitted(
     schedule = dataclasses.replace(job.schedule, history=plan.history or None)
     if plan.gives_back:
         tensorflow.give_back_memory()
-    return schedule, None if plan.side is None else (plan.side, Reach(strides, margin))
+    return schedule, None if plan.side is None else Tiles(plan.side, Reach(strides, margin))
