@@ -33,7 +33,9 @@ def row(program: peer.Program, flags: list[str], folder: Path, iterations: int) 
         if not refused:
             raise
         return ["", "", f"refused: {refused[1]}", "", ""]
-    told = re.search(r"about ([\d.]+) GiB of [\d.]+(?:, in tiles of (\d+))?", "\n".join(run.lines))
+    told = re.search(
+        r"about ([\d.]+) GiB of [\d.]+(?:, in tiles of ([^,]+))?", "\n".join(run.lines)
+    )
     height, width, _ = run.picture.shape
     pace = float(run.times[-1] - run.times[1]) / max(1, iterations - 1)
     expected, tiles = (told[1], told[2] or "no") if told else ("", "")

@@ -31,9 +31,27 @@ _PIECES, _PIECES_OF_TILES = 1.1, 1.6
 # What the coarser sizes leave behind: oneDNN's kernels for each of their shapes; and with tiles
 # pieces that full size cannot use, unless they are given back (most at 4096×4096).
 _KERNELS, _COARSER = 0.2 * GIB, 1.65
-# Tiles in pixels, from those that cost next to nothing to those that cost several times the work.
+# Tiles in pixels, from those that cost next to nothing to those that cost several times the work;
+# of a network's first blocks small ones are as fast as large ones.
 _SIDES = (2048, 1536, 1024, 768, 512, 384, 256)
+_SIDES_OF_FIRST_BLOCKS = (512, 256)
 _HISTORIES = (HISTORY, 5, 3)
+
+
+class Cut(NamedTuple):
+    """How much of a network goes tile by tile.
+
+    Attributes:
+        tile: bytes for each pixel of a tile and of its margin.
+        margin: pixels around a tile that are seen.
+        until: the pooling up to which it is in tiles, all behind it at once; None for all of it.
+        rest: bytes for each pixel of the picture, of what is behind.
+    """
+
+    tile: float
+    margin: int
+    until: str | None = None
+    rest: float = 0.0
 
 
 class Need(NamedTuple):
@@ -44,7 +62,7 @@ class Need(NamedTuple):
         pixel: bytes for each pixel that the network is differentiated on.
         content: bytes for each pixel of the content's features.
         weights: bytes of the network.
-        margin: pixels around a tile that the network sees.
+        cuts: the ways to have tiles, from the one that costs least to the one that holds least.
         history: past steps of L-BFGS, None for as many as fit; 0 for Adam.
         coarser: whether the run begins at coarser sizes or with a draft.
     """
@@ -53,7 +71,7 @@ class Need(NamedTuple):
     pixel: float
     content: float
     weights: int
-    margin: int
+    cuts: Sequence[Cut]
     history: int | None
     coarser: bool = False
 
@@ -66,39 +84,48 @@ class Plan(NamedTuple):
         history: past steps of L-BFGS.
         bytes: that it is to take.
         gives_back: whether freed memory has to go back to the system, which takes time.
+        until: the pooling up to which there are tiles, None for all of the network.
     """
 
     side: int | None
     history: int
     bytes: float
     gives_back: bool = False
+    until: str | None = None
 
     def told(self, limit: float) -> str:
         """What a user wants to know of it, on one line."""
         text = f"Memory: about {self.bytes / GIB:.1f} GiB of {limit / GIB:.1f}"
         text += "" if self.side is None else f", in tiles of {self.side} pixels"
+        text += "" if self.until is None else f" up to {self.until}"
         return f"{text}, given back as it is freed" if self.gives_back else text
 
 
-def estimate(need: Need, side: int | None, history: int, gives_back: bool = False) -> float:
-    """Bytes that a run takes with tiles of that side and so much history."""
+def estimate(
+    need: Need,
+    side: int | None,
+    history: int,
+    gives_back: bool = False,
+    cut: Cut | None = None,
+) -> float:
+    """Bytes that a run takes with tiles of that side, of all of the network or as `cut` says."""
     (height, width), *_ = need.sizes
     if side is None:
-        seen, pieces = max(h * w for h, w in need.sizes), _PIECES
+        activations = _PIECES * need.pixel * max(h * w for h, w in need.sizes)
     else:
-        around = 2 * need.margin
+        cut = cut or need.cuts[-1]
+        around = 2 * cut.margin
         seen = max(min(h, side + around) * min(w, side + around) for h, w in need.sizes)
-        pieces = _PIECES_OF_TILES
+        whole = max(h * w for h, w in need.sizes)
+        activations = _PIECES_OF_TILES * cut.tile * seen + _PIECES * cut.rest * whole
     count = (_PICTURES_GIVEN_BACK if gives_back else _PICTURES) + 2 * history
     pictures = height * width * (12 * count + need.content)
     left = _KERNELS if side is None or gives_back else (_COARSER - 1) * pictures
-    return (
-        BASE + need.weights + pictures + pieces * need.pixel * seen + (left if need.coarser else 0)
-    )
+    return BASE + need.weights + pictures + activations + (left if need.coarser else 0)
 
 
 def plan(need: Need, limit: float) -> Plan:
-    """The fastest way that fits: no tiles, or large ones; a long history before large tiles.
+    """The fastest way that fits: a long history before large tiles, and no tiles before any.
 
     Memory is given back only where nothing else fits.
 
@@ -106,11 +133,16 @@ def plan(need: Need, limit: float) -> Plan:
         OptionError: nothing fits.
     """
     histories = _HISTORIES if need.history is None else (need.history,)
-    ways: list[tuple[int | None, int, bool]] = [(None, histories[0], False)]
-    ways += [(s, h, back) for back in (False, True) for h in histories for s in _SIDES]
-    for side, history, gives_back in ways:
-        taken = estimate(need, side, history, gives_back)
-        found = Plan(side, history, taken, gives_back)
+    tiles = [
+        (side, cut)
+        for cut in need.cuts
+        for side in (_SIDES_OF_FIRST_BLOCKS if cut.until else _SIDES)
+    ]
+    ways: list[tuple[int | None, int, bool, Cut | None]] = [(None, histories[0], False, None)]
+    ways += [(s, h, back, c) for back in (False, True) for h in histories for s, c in tiles]
+    for side, history, gives_back, cut in ways:
+        taken = estimate(need, side, history, gives_back, cut)
+        found = Plan(side, history, taken, gives_back, cut and cut.until)
         if found.bytes <= limit:
             return found
     height, width = need.sizes[0]

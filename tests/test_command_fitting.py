@@ -88,16 +88,22 @@ def test_bfloat16_is_for_processors_that_are_fast_in_it(
     assert tensorflow.fastest_precision() == "float32"
 
 
+@pytest.mark.parametrize("until", [None, "pool1", "pool2"])
 def test_in_tiles_the_picture_is_the_same(
-    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    until: str | None,
 ) -> None:
     """The plan is made up, for want of a picture larger than the memory."""
     words = [*PICTURES, "--network", "tiny.mat", "--iterations", "6", "--scales", "1"]
     words += ["--precision", "float32", "--history", "4"]
     assert run(*words, "--output", "whole.png") == 0
-    monkeypatch.setattr(memory, "plan", lambda need, limit: memory.Plan(16, 4, 2**30))
+    planned = memory.Plan(16, 4, 2**30, until=until)
+    monkeypatch.setattr(memory, "plan", lambda need, limit: planned)
     assert run(*words, "--output", "tiles.png", "--memory-limit", "2.5") == 0
-    assert "Memory: about 1.0 GiB of 2.5, in tiles of 16 pixels" in caplog.messages
+    told = "Memory: about 1.0 GiB of 2.5, in tiles of 16 pixels"
+    assert (told if until is None else f"{told} up to {until}") in caplog.messages
     assert np.abs(pixels("whole.png") - pixels("tiles.png")).max() <= 1
     assert "memory_limit" not in files.read_settings("tiles.png")
 

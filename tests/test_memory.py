@@ -8,7 +8,7 @@ import pytest
 
 from neural_style_tf import memory
 from neural_style_tf.errors import OptionError
-from neural_style_tf.memory import GIB, Need, estimate, plan
+from neural_style_tf.memory import GIB, Cut, Need, estimate, plan
 from neural_style_tf.schedule import HISTORY
 
 NEED = Need(
@@ -16,7 +16,7 @@ NEED = Need(
     pixel=1716,
     content=32,
     weights=80 * 2**20,
-    margin=160,
+    cuts=[Cut(1716, 160)],
     history=None,
 )
 
@@ -36,6 +36,19 @@ def test_less_room_makes_smaller_tiles_and_then_a_shorter_history() -> None:
     assert ways[0].history == HISTORY
     assert ways[-1].history < HISTORY
     assert not any(way.gives_back for way in ways)
+
+
+def test_the_first_blocks_are_cut_before_the_whole_network() -> None:
+    first = Cut(1000, 2, "pool1", 900)
+    need = NEED._replace(cuts=[first, *NEED.cuts])
+    taken = [estimate(need, 512, HISTORY, cut=cut) for cut in (first, None)]
+    found = [plan(need, limit) for limit in (100 * GIB, taken[0], taken[1])]
+    assert [(way.side, way.until) for way in found[:2]] == [(None, None), (512, "pool1")]
+    assert found[1].bytes == taken[0] < found[0].bytes
+    assert found[1].told(9 * GIB).endswith("in tiles of 512 pixels up to pool1")
+    # What is behind them is there for the whole picture, which may be too much.
+    assert found[2].until is None
+    assert found[2].side is not None
 
 
 @pytest.mark.parametrize("history", [0, 4])
@@ -64,7 +77,7 @@ def test_coarser_sizes_leave_less_room() -> None:
 
 def test_memory_is_given_back_where_nothing_else_fits() -> None:
     """4096×4096 from coarse to fine within 6 GiB, with the compact network in bfloat16."""
-    large = NEED._replace(sizes=[(4096, 4096)], pixel=1160, margin=80, coarser=True)
+    large = NEED._replace(sizes=[(4096, 4096)], pixel=1160, cuts=[Cut(1160, 80)], coarser=True)
     least = estimate(large, 256, 3)
     assert not plan(large, least).gives_back
     found = plan(large, 6 * GIB)

@@ -246,9 +246,16 @@ def held(weights: Weights, precision: str = "float32", *, exact: bool = False) -
 
 
 def footprint(
-    weights: Weights, layers: Iterable[str], precision: str = "float32", *, exact: bool = False
+    weights: Weights,
+    layers: Iterable[str],
+    precision: str = "float32",
+    *,
+    exact: bool = False,
+    after: str | None = None,
 ) -> float:
     """Bytes for each pixel that it takes to differentiate the network, as deep as `layers` need.
+
+    With `after`, the part of it that goes on from that pooling's activations, these included.
 
     What is kept for the way back, each activation after its rectifier or pooling, and on top the
     largest layer, in float32, with what is between its factors, and 5 times the largest that comes
@@ -264,6 +271,8 @@ def footprint(
         if not wanted:
             break
         wanted.discard(name)
+        if name == after:
+            kept, passing, tiled = [], [0.0], [0.0]
         if name.startswith("conv"):
             *kernels, bias = weights.convolutions[name]
             width, kernel = bias.size, kernels[-1]

@@ -17,7 +17,10 @@ from neural_style_tf.schedule import Schedule
 from vgg.weights import Weights
 
 if TYPE_CHECKING:
-    from neural_style_tf.tiles import Tiles
+    from neural_style_tf.tiles import Reach, Tiles
+
+# Where tiles may end: of what comes behind, little is left to save.
+_FIRST_BLOCKS = ("pool1", "pool2", "pool3")
 
 
 def precision(job: Job) -> str:
@@ -53,7 +56,7 @@ def fitted(
         OptionError: it cannot.
     """
     from neural_style_tf.pixels import style_size
-    from neural_style_tf.tiles import Reach, Tiles
+    from neural_style_tf.tiles import Tiles
     from vgg.network import footprint, held, reach
 
     if job.inputs.memory_limit:
@@ -71,8 +74,8 @@ def fitted(
     ]
     networks = [weights] if draft is None else [weights, draft]
     exact = job.schedule.exact
-    # A draft has the same layers, and sees as far.
-    strides, channels, margin = reach(weights, objective.layers)
+    strides, channels, _ = reach(weights, objective.layers)
+    cuts, reaches = _cuts(networks, objective, used, exact=exact)
     need = memory.Need(
         sizes=[size, *paintings],
         pixel=max(footprint(each, objective.layers, used, exact=exact) for each in networks),
@@ -80,7 +83,7 @@ def fitted(
             4 * channels[layer] / strides[layer] ** 2 for layer in objective.shares("content")
         ),
         weights=sum(held(each, used, exact=exact) for each in networks),
-        margin=margin,
+        cuts=cuts,
         history=0 if job.schedule.optimizer == "adam" else job.schedule.history,
         coarser=len(job.schedule.stages(*size, drafted=draft is not None)) > 1,
     )
@@ -90,4 +93,40 @@ def fitted(
     schedule = dataclasses.replace(job.schedule, history=plan.history or None)
     if plan.gives_back:
         tensorflow.give_back_memory()
-    return schedule, None if plan.side is None else Tiles(plan.side, Reach(strides, margin))
+    return schedule, None if plan.side is None else Tiles(
+        plan.side, reaches[plan.until], plan.until
+    )
+
+
+def _cuts(
+    networks: Sequence[Weights], objective: Objective, used: str, *, exact: bool
+) -> tuple[list[memory.Cut], dict[str | None, Reach]]:
+    """The ways to have tiles, and how far is seen in each; arguments as for `fitted`.
+
+    A draft has the same layers, and sees as far.
+    """
+    from neural_style_tf.tiles import Reach
+    from vgg.network import footprint, reach
+
+    names = list(networks[0].layers)
+    places = {layer: names.index(layer) for layer in objective.layers}
+    pools = [
+        name
+        for place, name in enumerate(names)
+        if name in _FIRST_BLOCKS and place < max(places.values())
+    ]
+    cuts, reaches = [], {}
+    for until in (*pools, None):
+        layers = list(objective.layers)
+        rest = 0.0
+        if until is not None:
+            layers = [*(each for each in layers if places[each] < names.index(until)), until]
+            rest = max(
+                footprint(each, objective.layers, used, exact=exact, after=until)
+                for each in networks
+            )
+        tile = max(footprint(each, layers, used, exact=exact) for each in networks)
+        strides, _, margin = reach(networks[0], layers)
+        cuts.append(memory.Cut(tile, margin, until, rest))
+        reaches[until] = Reach(strides, margin)
+    return cuts, reaches
