@@ -34,7 +34,7 @@ def row(program: peer.Program, flags: list[str], folder: Path, iterations: int) 
             raise
         return ["", "", f"refused: {refused[1]}", "", ""]
     told = re.search(
-        r"about ([\d.]+) GiB of [\d.]+(?:, in tiles of ([^,]+))?", "\n".join(run.lines)
+        r"about ([\d.]+) GiB of [\d.]+(?:, in tiles of ([^,\n]+))?", "\n".join(run.lines)
     )
     height, width, _ = run.picture.shape
     pace = float(run.times[-1] - run.times[1]) / max(1, iterations - 1)

@@ -160,6 +160,9 @@ def test_the_footprint_is_what_is_kept_for_the_way_back() -> None:
     deep = [footprint(WEIGHTS, [layer]) for layer in ("relu1_1", "relu2_1", "relu4_2")]
     assert deep == sorted(deep)
     assert footprint(WEIGHTS, ["relu5_1"], "bfloat16") < 0.8 * footprint(WEIGHTS, ["relu5_1"])
+    # In two, at a pooling, which both of them have.
+    halves = footprint(WEIGHTS, ["pool1"]), footprint(WEIGHTS, ["relu4_2"], after="pool1")
+    assert max(halves) < footprint(WEIGHTS, ["relu4_2"]) < sum(halves)
     # The first layer is float32 where somebody asks for its inside, or for nothing else.
     within, without = (
         footprint(WEIGHTS, [layer, "relu4_2"], "bfloat16") for layer in ("conv1_1", "relu1_1")
