@@ -56,8 +56,7 @@ def stylize(
         initial: the picture to start from (resized to the content's size); by default the content,
             as far as the schedule's noise leaves any of it.
         style_scales: one factor for each style; 1 by default.
-        tiles: to bound the memory, the side in pixels of the tiles to work in, and how far the
-            network sees (see `TiledLoss`); by default all is in memory at once.
+        tiles: to bound the memory, the tiles to work in; by default all is in memory at once.
         draft: a cheaper network that sees much the same, with these layers: it paints the picture
             at all sizes, and `network` finishes it, in fewer iterations. (The losses of a
             Step are those of the network at work.)

@@ -110,13 +110,13 @@ def estimate(
 ) -> float:
     """Bytes that a run takes with tiles of that side, of all of the network or as `cut` says."""
     (height, width), *_ = need.sizes
+    whole = max(h * w for h, w in need.sizes)
     if side is None:
-        activations = _PIECES * need.pixel * max(h * w for h, w in need.sizes)
+        activations = _PIECES * need.pixel * whole
     else:
         cut = cut or need.cuts[-1]
         around = 2 * cut.margin
         seen = max(min(h, side + around) * min(w, side + around) for h, w in need.sizes)
-        whole = max(h * w for h, w in need.sizes)
         activations = _PIECES_OF_TILES * cut.tile * seen + _PIECES * cut.rest * whole
     count = (_PICTURES_GIVEN_BACK if gives_back else _PICTURES) + 2 * history
     pictures = height * width * (12 * count + need.content)

@@ -84,11 +84,12 @@ class TiledLoss(Loss):
 
     def __init__(self, network: Network, objective: Objective, tiles: Tiles) -> None:
         super().__init__(network, objective)
-        self.reach, self.until = tiles.reach, tiles.until
-        self.opening: Network = network
-        self.behind: Network | None = None
-        if self.until:
-            self.opening, self.behind = halves(network, self.until)
+        self.reach = tiles.reach
+        # What goes on from a layer that tiles end with, which is one or none.
+        self.behind: dict[str, Network] = {}
+        self.opening = network
+        if tiles.until:
+            self.opening, self.behind[tiles.until] = halves(network, tiles.until)
         self.shapes = _shapes(self.opening)
         self.stride = max(self.reach.strides.values(), default=1)
         self.side = max(self.stride, tiles.side // self.stride * self.stride)
@@ -100,14 +101,14 @@ class TiledLoss(Loss):
     def features(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a content picture, put together from its tiles."""
         layers = self.objective.shares("content")
-        asked = [layer for layer in self.shapes if layer in layers or layer == self.until]
+        asked = [layer for layer in self.shapes if layer in layers or layer in self.behind]
 
         def add(tile: Tile, whole: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return self._put(self._inside(self.opening(tile.view(content)), tile), tile, whole)
 
         features = self._over_tiles(content, add, self._empty(content, asked))
-        if self.behind and self.until:
-            features |= self.behind(features[self.until])
+        for layer, behind in self.behind.items():
+            features |= behind(features[layer])
         return {layer: tf.cast(features[layer], tf.float32) for layer in layers}
 
     def moments(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -152,14 +153,11 @@ class TiledLoss(Loss):
         with tf.GradientTape() as tape:
             tape.watch(window)
             found = self._brought(window, content, tile)
-        upstream = (
-            sums,
-            {
-                layer: self._cut(each, layer, tile.top, tile.left, tile)
-                for layer, each in whole.items()
-            },
-        )
-        return tape.gradient(found, window, output_gradients=upstream)
+        own = {
+            layer: self._cut(each, layer, tile.top, tile.left, tile)
+            for layer, each in whole.items()
+        }
+        return tape.gradient(found, window, output_gradients=(sums, own))
 
     def _found(self, pixels: tf.Tensor, content: Mapping[str, tf.Tensor]) -> _Found:
         """What the tiles of a picture bring together."""
@@ -169,8 +167,8 @@ class TiledLoss(Loss):
             total, whole = found
             return tf.nest.map_structure(tf.add, total, sums), self._put(features, tile, whole)
 
-        whole = self._empty(pixels, [self.until] if self.until else [])
-        return self._over_tiles(pixels, add, (self._zero(content), whole))
+        zero = self._zero(content), self._empty(pixels, self.behind)
+        return self._over_tiles(pixels, add, zero)
 
     def _brought(self, window: tf.Tensor, content: Mapping[str, tf.Tensor], tile: Tile) -> _Found:
         """What one tile brings, seen in its window: sums, and what the rest goes on from."""
@@ -184,16 +182,15 @@ class TiledLoss(Loss):
         # With a row and a column more where the picture goes on.
         own = window[:, top : top + tile.height + 1, left : left + tile.width + 1]
         _, varied = self.variation(own, (tile.height, tile.width))
-        sums = self.sums(inside, asked, varied)
-        return sums, {layer: f for layer, f in inside.items() if layer == self.until}
+        return self.sums(inside, asked, varied), {layer: inside[layer] for layer in self.behind}
 
     def _in_all(self, found: _Found, content: Mapping[str, tf.Tensor]) -> Sums:
         """The sums over the whole picture, of all layers."""
         sums, features = found
-        if not (self.behind and self.until):
-            return sums
         deep = {layer: each for layer, each in content.items() if layer not in self.shapes}
-        return sums.with_layers(self.seen(self.behind, features[self.until], deep, None))
+        for layer, behind in self.behind.items():
+            sums = sums.with_layers(self.seen(behind, features[layer], deep, None))
+        return sums
 
     def _inside(self, features: Mapping[str, tf.Tensor], tile: Tile) -> dict[str, tf.Tensor]:
         """Of a window's features those of its tile."""
@@ -207,7 +204,7 @@ class TiledLoss(Loss):
         stride = self.reach.strides[layer]
         # Only the last tiles of a picture have odd sizes; poolings round up.
         height, width = -(-tile.height // stride), -(-tile.width // stride)
-        return _part(features, top // stride, left // stride, height, width)
+        return _cropped(features, top // stride, left // stride, height, width)
 
     def _zero(self, content: Mapping[str, tf.Tensor]) -> Sums:
         compared = [layer for layer in content if layer in self.shapes]
@@ -224,10 +221,11 @@ class TiledLoss(Loss):
         """Features of the whole picture that nothing has been `_put` into."""
         _, height, width, _ = tf.unstack(tf.shape(pixels))
         return {
-            layer: tf.zeros((1, -(-height // stride), -(-width // stride), channels), kind)
+            layer: tf.zeros(
+                (1, -(-height // stride), -(-width // stride), spec.shape[-1]), spec.dtype
+            )
             for layer in layers
-            for stride in [self.reach.strides[layer]]
-            for channels, kind in [(self.shapes[layer].shape[-1], self.shapes[layer].dtype)]
+            for stride, spec in [(self.reach.strides[layer], self.shapes[layer])]
         }
 
     def _put(
@@ -287,7 +285,7 @@ def _shapes(network: Network) -> dict[str, tf.TensorSpec]:
     return dict(features)
 
 
-def _part(
+def _cropped(
     whole: tf.Tensor, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
 ) -> tf.Tensor:
     """Of `[1, H, W, C]` the part that begins there, `[1, height, width, C]`."""

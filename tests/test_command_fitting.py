@@ -10,8 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neural_style_tf import files, memory
+from neural_style_tf import files, memory, optimization
+from neural_style_tf import tiles as tiles_of
 from neural_style_tf.commands import runs
+from neural_style_tf.losses import Loss
+from neural_style_tf.networks import Network
+from neural_style_tf.objective import Objective
+from neural_style_tf.tiles import Tiles
 from tests.commandline import PICTURES, SHORT, pixels, run
 from vgg.processor import features as processor_features
 
@@ -99,12 +104,20 @@ def test_in_tiles_the_picture_is_the_same(
     words = [*PICTURES, "--network", "tiny.mat", "--iterations", "6", "--scales", "1"]
     words += ["--precision", "float32", "--history", "4"]
     assert run(*words, "--output", "whole.png") == 0
+    cut: list[Tiles | None] = []
+
+    def make_loss(network: Network, objective: Objective, tiles: Tiles | None) -> Loss:
+        cut.append(tiles)
+        return tiles_of.make_loss(network, objective, tiles)
+
+    monkeypatch.setattr(optimization, "make_loss", make_loss)
     planned = memory.Plan(16, 4, 2**30, until=until)
     monkeypatch.setattr(memory, "plan", lambda need, limit: planned)
     assert run(*words, "--output", "tiles.png", "--memory-limit", "2.5") == 0
     told = "Memory: about 1.0 GiB of 2.5, in tiles of 16 pixels"
     assert (told if until is None else f"{told} up to {until}") in caplog.messages
     assert np.abs(pixels("whole.png") - pixels("tiles.png")).max() <= 1
+    assert [(each.side, each.until) for each in cut if each] == [(16, until)]
     assert "memory_limit" not in files.read_settings("tiles.png")
 
 
@@ -158,3 +171,38 @@ def test_memory_given_back_is_the_systems() -> None:
     during, after = map(float, done.stdout.split())  # MiB
     assert during > 30
     assert after < 8
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ({"relu1_1": 1.0}, [None]),
+        ({"relu2_1": 1.0}, ["pool1", None]),
+        ({"relu1_2": 1.0, "pool2": 1.0}, ["pool1", None]),
+        ({"relu5_1": 1.0}, ["pool1", "pool2", "pool3", None]),
+    ],
+)
+def test_tiles_may_end_where_something_is_behind(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    layers: dict[str, float],
+    expected: Sequence[str | None],
+) -> None:
+    needs: list[memory.Need] = []
+
+    def plan(need: memory.Need, limit: float) -> memory.Plan:
+        needs.append(need)
+        return memory.Plan(None, 4, 2**30)
+
+    monkeypatch.setattr(memory, "plan", plan)
+    monkeypatch.setattr(runs.Run, "steps", lambda run, stops: iter(()))
+    asked = [f"{layer}={weight}" for layer, weight in layers.items()]
+    words = ["--content-layers", *asked, "--style-layers", *asked, "--network", "tiny.mat"]
+    assert run(*PICTURES, *SHORT, *words) == 0
+    (need,) = needs
+    assert [cut.until for cut in need.cuts] == expected
+    # The further tiles go, the less is there at once, and the further is seen.
+    rests, margins = [cut.rest for cut in need.cuts], [cut.margin for cut in need.cuts]
+    assert rests == sorted(rests, reverse=True)
+    assert margins == sorted(margins)
+    assert rests[-1] == 0

@@ -218,6 +218,12 @@ def reach(weights: Weights, layers: Iterable[str]) -> tuple[dict[str, int], dict
     return strides, channels, -(-margin // deepest) * deepest
 
 
+def layers_until(weights: Weights, layers: Iterable[str], last: str) -> list[str]:
+    """Those of the layers that come before the last one, and that one."""
+    end = weights.layers.index(last)
+    return [*(layer for layer in layers if weights.layers.index(layer) < end), last]
+
+
 def operations(weights: Weights, layers: Iterable[str]) -> float:
     """Multiplications for each pixel of the convolutions, as deep as `layers` need."""
     wanted = set(layers)

@@ -106,27 +106,18 @@ def _cuts(
     A draft has the same layers, and sees as far.
     """
     from neural_style_tf.tiles import Reach
-    from vgg.network import footprint, reach
+    from vgg.network import footprint, layers_until, reach
 
-    names = list(networks[0].layers)
-    places = {layer: names.index(layer) for layer in objective.layers}
-    pools = [
-        name
-        for place, name in enumerate(names)
-        if name in _FIRST_BLOCKS and place < max(places.values())
-    ]
+    def most(layers: Sequence[str], after: str | None = None) -> float:
+        return max(footprint(each, layers, used, exact=exact, after=after) for each in networks)
+
     cuts, reaches = [], {}
-    for until in (*pools, None):
-        layers = list(objective.layers)
-        rest = 0.0
-        if until is not None:
-            layers = [*(each for each in layers if places[each] < names.index(until)), until]
-            rest = max(
-                footprint(each, objective.layers, used, exact=exact, after=until)
-                for each in networks
-            )
-        tile = max(footprint(each, layers, used, exact=exact) for each in networks)
+    for until in (*_FIRST_BLOCKS, None):
+        layers = layers_until(networks[0], objective.layers, until) if until else objective.layers
+        if until and not set(objective.layers) - set(layers):
+            continue  # there is nothing behind
         strides, _, margin = reach(networks[0], layers)
-        cuts.append(memory.Cut(tile, margin, until, rest))
+        rest = most(objective.layers, until) if until else 0.0
+        cuts.append(memory.Cut(most(layers), margin, until, rest))
         reaches[until] = Reach(strides, margin)
     return cuts, reaches
