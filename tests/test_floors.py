@@ -25,7 +25,10 @@ FLOORS = (
     ("decoding", "distances", "history"),
     ("settings",),
     ("objective", "schedule", "transform.architecture", "transform.training"),
-    ("pixels", "files", "memory", "figures.plan", "figures.texts", "figures.sheet"),
+    (
+        *("pixels", "files", "memory", "figures.plan", "figures.texts", "figures.sheet"),
+        "transform.convolution",
+    ),
     (
         "folders",
         "saved_model",

@@ -9,8 +9,9 @@ import pytest
 import tensorflow as tf
 
 from neural_style_tf.errors import OptionError
-from neural_style_tf.transform.architecture import Architecture
-from neural_style_tf.transform.net import doubled_and_convolved, instance_norm, paint, reflected
+from neural_style_tf.transform.architecture import Architecture, Stage
+from neural_style_tf.transform.convolution import convolved, doubled_and_convolved, reflected
+from neural_style_tf.transform.net import instance_norm, paint
 from neural_style_tf.transform.painter import Painter, footprint
 from tests import nets, tiny
 
@@ -112,6 +113,29 @@ def test_convolving_what_is_doubled_is_done_before_doubling(height: int, width: 
     np.testing.assert_allclose(ours[0], wanted[0], atol=1e-5)
     for own, other in zip(ours[1], wanted[1], strict=True):
         np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 18), (17, 16), (16, 17), (19, 17)])
+@pytest.mark.parametrize("side", [1, 3, 9])
+def test_a_convolution_to_few_channels_is_the_plain_one(side: int, height: int, width: int) -> None:
+    stage = Stage("last", side, 5, 3, normalized=False, rectified=False)
+    x, kernel, weight = (
+        drawn(2, height, width, 5),
+        drawn(side, side, 5, 3),
+        drawn(2, height, width, 3),
+    )
+
+    def both(portable: bool) -> tuple[tf.Tensor, Any]:
+        with tf.GradientTape() as tape:
+            tape.watch((x, kernel))
+            made = convolved(x, kernel, stage, tf.constant([height, width]), portable)
+            total = tf.reduce_sum(weight * tf.square(made))
+        return made, tape.gradient(total, (x, kernel))
+
+    ours, wanted = both(portable=False), both(portable=True)
+    np.testing.assert_allclose(ours[0], wanted[0], rtol=1e-5, atol=1e-4)
+    for own, other in zip(ours[1], wanted[1], strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-4, atol=2e-3)
 
 
 def test_the_fused_normalization_is_the_plain_one() -> None:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from neural_style_tf.transform.architecture import Stage
+from neural_style_tf.transform.convolution import spare, within
 from neural_style_tf.transform.net import EPSILON, affine, entered, left
 
 # Top, left, bottom, right, in positions of a stage.
@@ -172,12 +173,13 @@ class Tiling:
         top, left_, bottom, right = box
         rows = _sources(top, bottom, stage, below.size[0])
         columns = _sources(left_, right, stage, below.size[1])
+        rows, columns = (np.pad(each, (0, spare(stage)), "edge") for each in (rows, columns))
         low, high = rows.min(), rows.max() + 1
         first, last = columns.min(), columns.max() + 1
         seen = self._window(below, (low, first, high, last))
         seen = tf.gather(tf.gather(seen, rows - low, axis=1), columns - first, axis=2)
         kernel = tf.cast(tf.constant(self.weights[f"{stage.name}/kernel"]), self.dtype)
-        return tf.nn.conv2d(seen, kernel, stage.stride, "VALID")
+        return within(seen, kernel, stage)
 
 
 def _sources(begin: int, end: int, stage: Stage, below: int) -> npt.NDArray[np.int64]:
