@@ -12,7 +12,7 @@ import pytest
 
 from neural_style_tf import files, memory, optimization
 from neural_style_tf import tiles as tiles_of
-from neural_style_tf.commands import runs
+from neural_style_tf.commands import fitting, runs
 from neural_style_tf.losses import Loss
 from neural_style_tf.networks import Network
 from neural_style_tf.objective import Objective
@@ -206,3 +206,41 @@ def test_tiles_may_end_where_something_is_behind(
     assert rests == sorted(rests, reverse=True)
     assert margins == sorted(margins)
     assert rests[-1] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "large", "side", "expected"),
+    [
+        ([], 1, None, True),
+        ([], 10**9, None, False),
+        (["--pooling", "avg"], 1, None, False),
+        ([], 1, 32, False),
+    ],
+)
+def test_in_large_pictures_poolings_are_sparing(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: Sequence[str],
+    large: int,
+    side: int | None,
+    expected: bool,
+) -> None:
+    """But not in tiles, which are small; what is planned for them is another thing."""
+    needs: list[memory.Need] = []
+    built: list[bool] = []
+
+    def plan(need: memory.Need, limit: float) -> memory.Plan:
+        needs.append(need)
+        return memory.Plan(side, 4, 2**30)
+
+    monkeypatch.setattr(memory, "plan", plan)
+    monkeypatch.setattr(fitting, "_LARGE", large)
+    monkeypatch.setattr(
+        runs.Shared, "network", lambda shared, weights, **how: built.append(how["sparing"])
+    )
+    monkeypatch.setattr(runs.Run, "steps", lambda run, stops: iter([run.network()][:0]))
+    assert run(*PICTURES, *SHORT, *words, "--network", "tiny.mat") == 0
+    assert built == [expected]
+    (need,) = needs
+    spares = large == 1 and not words
+    assert (need.pixel < need.cuts[-1].tile) == spares

@@ -22,6 +22,7 @@ import tensorflow as tf
 
 from vgg import winograd
 from vgg.convolution import Given, Opening, Rectifier, TurnedConvolution, algorithm
+from vgg.pooling import SparingMaxPooling
 
 POOLING = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
 PRECISIONS = ("float32", "bfloat16")
@@ -100,6 +101,7 @@ def build(
     precision: str = "float32",
     exact: bool = False,
     raw: bool = False,
+    sparing: bool = False,
 ) -> VGG:
     """A frozen model that computes the named activations and nothing deeper.
 
@@ -114,6 +116,7 @@ def build(
             Winograd's algorithm, where that is faster, and differ in the sixth digit.
         raw: activations in `precision`, for who computes on, and what comes back through the first
             layer too.
+        sparing: max-poolings keep little for the way back, on a CPU: see `SparingMaxPooling`.
 
     Returns:
         float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`, in the network's order,
@@ -171,10 +174,10 @@ def build(
                 continue
             layer = keras.layers.ReLU(name=name, **plain)
         elif owed is not None:
-            current = POOLING[pooling](2, name=f"{name}_before", **plain, **_SAME)(current)
+            current = _pooling(pooling, f"{name}_before", plain, sparing)(current)
             layer = Rectifier(owed, name=name, **plain)
         else:
-            layer = POOLING[pooling](2, name=name, **plain, **_SAME)
+            layer = _pooling(pooling, name, plain, sparing)
         current = layer(current)
         if name in wanted or name.startswith("pool"):
             ends[name] = current
@@ -258,10 +261,12 @@ def footprint(
     *,
     exact: bool = False,
     after: str | None = None,
+    sparing: bool = False,
 ) -> float:
     """Bytes for each pixel that it takes to differentiate the network, as deep as `layers` need.
 
-    With `after`, the part of it that goes on from that pooling's activations, these included.
+    With `after`, the part of it that goes on from that pooling's activations, these included;
+    `sparing` as for `build`, with max-poolings.
 
     What is kept for the way back, each activation after its rectifier or pooling, and on top the
     largest layer, in float32, with what is between its factors, and 5 times the largest that comes
@@ -270,6 +275,7 @@ def footprint(
     """
     asked = frozenset(layers)
     precision, wanted = _used(precision, asked), set(asked)
+    late = _late(weights, asked) if sparing else set()
     kept: list[float] = []
     passing, tiled = [0.0], [0.0]
     stride, width = 1, 3
@@ -288,7 +294,10 @@ def footprint(
             continue
         stride *= 2 if name.startswith("pool") else 1
         rounded = name != "relu1_1" or _opens(weights, asked)
-        kept.append((2 if precision == "bfloat16" and rounded else 4) * width / stride**2)
+        size: float = 2 if precision == "bfloat16" and rounded else 4
+        if name.replace("relu", "conv") in late:
+            size = 1 / 4  # the place of each square's largest number
+        kept.append(size * width / stride**2)
     return sum(kept) + max(passing) + 5 * max(tiled)
 
 
@@ -314,6 +323,12 @@ def _late(weights: Weights, wanted: Collection[str]) -> set[str]:
         for convolution, relu, pool in zip(names, names[1:], names[2:], strict=False)
         if pool.startswith("pool") and not {convolution, relu} & set(wanted)
     }
+
+
+def _pooling(kind: str, name: str, options: dict[str, str], sparing: bool) -> keras.layers.Layer:
+    if kind == "max" and sparing and not tf.config.list_physical_devices("GPU"):
+        return SparingMaxPooling(name=name, **options)
+    return POOLING[kind](2, name=name, **options, **_SAME)
 
 
 def _convolution(

@@ -19,6 +19,8 @@ from vgg.weights import Weights
 if TYPE_CHECKING:
     from neural_style_tf.tiles import Reach, Tiles
 
+# Pixels from which on poolings are sparing.
+_LARGE = 2**19
 # Where tiles may end: of what comes behind, little is left to save.
 _FIRST_BLOCKS = ("pool1", "pool2", "pool3")
 
@@ -28,6 +30,16 @@ def precision(job: Job) -> str:
     if job.inputs.precision != "auto":
         return job.inputs.precision
     return "float32" if job.schedule.exact else tensorflow.fastest_precision()
+
+
+def sparing(job: Job, size: tuple[int, int]) -> bool:
+    """Whether poolings are to keep little: where that is much, and compiling them little.
+
+    Args:
+        job: what was asked for.
+        size: height and width of the result.
+    """
+    return job.pooling == "max" and size[0] * size[1] >= _LARGE
 
 
 def fitted(
@@ -73,12 +85,15 @@ def fitted(
         if isinstance(style, Picture)
     ]
     networks = [weights] if draft is None else [weights, draft]
-    exact = job.schedule.exact
+    exact, spares = job.schedule.exact, sparing(job, size)
     strides, channels, _ = reach(weights, objective.layers)
     cuts, reaches = _cuts(networks, objective, used, exact=exact)
     need = memory.Need(
         sizes=[size, *paintings],
-        pixel=max(footprint(each, objective.layers, used, exact=exact) for each in networks),
+        pixel=max(
+            footprint(each, objective.layers, used, exact=exact, sparing=spares)
+            for each in networks
+        ),
         content=sum(
             4 * channels[layer] / strides[layer] ** 2 for layer in objective.shares("content")
         ),

@@ -149,6 +149,8 @@ class Run:
             *(job, weights, objective, self.precision, size, pictures.styles),
             draft=self.draft,
         )
+        # Tiles are small, and of several sizes.
+        self.sparing = self.tiles is None and fitting.sparing(job, size)
         self.pixels = resize_to_width(pictures.canvas.pixels, self.width)
 
     def network(self, weights: Weights | None = None) -> Any:
@@ -160,6 +162,7 @@ class Run:
             precision=self.precision,
             exact=self.job.schedule.exact,
             raw=True,
+            sparing=self.sparing,
         )
 
     def steps(self, stops: Collection[int]) -> Iterator[Step]:
