@@ -7,10 +7,12 @@ code reads both.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -224,19 +226,42 @@ def _lines(command: Sequence[str], folder: Path) -> tuple[list[str], list[float]
         )
     except OSError as error:
         raise RunError(f"expected a program that starts, got {error}; name another") from error
+    peak = _Peak(process.pid)
     with process:
         assert process.stdout is not None
         for line in process.stdout:
             times.append(time.perf_counter() - begun)
             lines.append(line.rstrip("\n"))
-        # What a child has used is told only to who waits for it; Linux counts in KiB.
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+    memory = peak.found()
     if process.returncode:
         last = lines[-1] if lines else "no output"
         raise RunError(
             f"expected exit status 0, got {process.returncode} ({last}); "
             f"run it in a folder with its inputs to see more: {' '.join(command)}"
         )
-    unit = 1 if sys.platform == "darwin" else 1024
-    return lines, times, time.perf_counter() - begun, usage.ru_maxrss * unit
+    return lines, times, time.perf_counter() - begun, memory
+
+
+class _Peak(threading.Thread):
+    """The most memory that a process has held, for Linux: its own record, looked at until it ends.
+
+    What `wait4` tells of a child is no less than its parent held when it was started.
+    """
+
+    def __init__(self, process: int) -> None:
+        super().__init__(daemon=True)
+        self.status, self.bytes, self.ended = Path(f"/proc/{process}/status"), 0, threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        """Look."""
+        while not self.ended.wait(0.02):
+            with contextlib.suppress(OSError):
+                found = re.search(r"VmHWM:\s*(\d+) kB", self.status.read_text())
+                self.bytes = int(found[1]) * 1024 if found else self.bytes
+
+    def found(self) -> int:
+        """Bytes; the process has ended."""
+        self.ended.set()
+        self.join()
+        return self.bytes

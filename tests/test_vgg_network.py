@@ -324,6 +324,16 @@ def test_load_passes_everything_on(network_file: Path) -> None:
     np.testing.assert_allclose(outputs["pool2"][0], expected, 0, 1e-5 * np.abs(expected).max())
 
 
+def test_load_builds_as_it_is_told(network_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vgg import network
+
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(network, "build", lambda weights, **how: told.update(how))
+    flags = {"exact": True, "raw": True, "sparing": True}
+    vgg.load(network_file, "avg", ["pool2"], "bfloat16", **flags)
+    assert told == {"pooling": "avg", "layers": ["pool2"], "precision": "bfloat16", **flags}
+
+
 def test_load_takes_a_path_for_a_file_and_a_word_for_a_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

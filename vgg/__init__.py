@@ -26,6 +26,7 @@ def load(
     precision: str = "float32",
     exact: bool = False,
     raw: bool = False,
+    sparing: bool = False,
 ) -> keras.Model:
     """Find, read and build a network.
 
@@ -39,6 +40,7 @@ def load(
         precision: "float32", or "bfloat16": see `vgg.network.build`.
         exact: convolutions to the last bit, where faster ones would differ in the sixth digit.
         raw: activations in `precision`, which is sooner; else they are made float32.
+        sparing: max-poolings keep little for the way back, which pays from half a megapixel on.
 
     Returns:
         A Keras model: float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`. Layers of
@@ -54,5 +56,11 @@ def load(
 
     path = fetch.find(network).path if isinstance(network, str) else network
     return build(
-        read(path), pooling=pooling, layers=layers, precision=precision, exact=exact, raw=raw
+        read(path),
+        pooling=pooling,
+        layers=layers,
+        precision=precision,
+        exact=exact,
+        raw=raw,
+        sparing=sparing,
     )
