@@ -76,7 +76,7 @@ class Run(NamedTuple):
         picture: `[H, W, 3]` RGB, as written.
         files: names of the files that it wrote, sorted.
         seconds: of the whole process.
-        memory: bytes, the most that it held at once (resident).
+        memory: bytes, the most that it held at once (resident), looked at fifty times a second.
         lines: all that it printed.
     """
 
@@ -232,7 +232,10 @@ def _lines(command: Sequence[str], folder: Path) -> tuple[list[str], list[float]
         for line in process.stdout:
             times.append(time.perf_counter() - begun)
             lines.append(line.rstrip("\n"))
-    memory = peak.found()
+        # What a child has used is told only to who waits for it; Linux counts in KiB.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    memory = peak.found() or usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if process.returncode:
         last = lines[-1] if lines else "no output"
         raise RunError(
@@ -245,7 +248,8 @@ def _lines(command: Sequence[str], folder: Path) -> tuple[list[str], list[float]
 class _Peak(threading.Thread):
     """The most memory that a process has held, for Linux: its own record, looked at until it ends.
 
-    What `wait4` tells of a child is no less than its parent held when it was started.
+    What `wait4` tells of a child is never less than its parent had held when it was started. (Of a
+    script that starts the program without `exec`, the script alone is seen.)
     """
 
     def __init__(self, process: int) -> None:
@@ -255,13 +259,15 @@ class _Peak(threading.Thread):
 
     def run(self) -> None:
         """Look."""
-        while not self.ended.wait(0.02):
+        ended = False
+        while not ended:
             with contextlib.suppress(OSError):
                 found = re.search(r"VmHWM:\s*(\d+) kB", self.status.read_text())
                 self.bytes = int(found[1]) * 1024 if found else self.bytes
+            ended = self.ended.wait(0.02) or not self.status.exists()
 
     def found(self) -> int:
-        """Bytes; the process has ended."""
+        """Bytes; the process has ended. 0 where there is no such record."""
         self.ended.set()
         self.join()
         return self.bytes

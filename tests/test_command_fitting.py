@@ -209,12 +209,13 @@ def test_tiles_may_end_where_something_is_behind(
 
 
 @pytest.mark.parametrize(
-    ("words", "large", "side", "expected"),
+    ("words", "large", "gpu", "side", "planned", "expected"),
     [
-        ([], 1, None, True),
-        ([], 10**9, None, False),
-        (["--pooling", "avg"], 1, None, False),
-        ([], 1, 32, False),
+        ([], 1, False, None, True, True),
+        ([], 10**9, False, None, False, False),
+        (["--pooling", "avg"], 1, False, None, False, False),
+        ([], 1, True, None, False, False),
+        ([], 1, False, 32, True, False),
     ],
 )
 def test_in_large_pictures_poolings_are_sparing(
@@ -222,10 +223,12 @@ def test_in_large_pictures_poolings_are_sparing(
     monkeypatch: pytest.MonkeyPatch,
     words: Sequence[str],
     large: int,
+    gpu: bool,
     side: int | None,
+    planned: bool,
     expected: bool,
 ) -> None:
-    """But not in tiles, which are small; what is planned for them is another thing."""
+    """But not in tiles, which are small; they are chosen where even that will not do."""
     needs: list[memory.Need] = []
     built: list[bool] = []
 
@@ -235,12 +238,13 @@ def test_in_large_pictures_poolings_are_sparing(
 
     monkeypatch.setattr(memory, "plan", plan)
     monkeypatch.setattr(fitting, "_LARGE", large)
+    monkeypatch.setattr("neural_style_tf.commands.tensorflow.on_gpu", lambda: gpu)
     monkeypatch.setattr(
         runs.Shared, "network", lambda shared, weights, **how: built.append(how["sparing"])
     )
     monkeypatch.setattr(runs.Run, "steps", lambda run, stops: iter([run.network()][:0]))
-    assert run(*PICTURES, *SHORT, *words, "--network", "tiny.mat") == 0
+    words = [*words, "--network", "tiny.mat", "--memory-limit", "4", "--precision", "float32"]
+    assert run(*PICTURES, *SHORT, *words) == 0
     assert built == [expected]
     (need,) = needs
-    spares = large == 1 and not words
-    assert (need.pixel < need.cuts[-1].tile) == spares
+    assert (need.pixel < need.cuts[-1].tile) == planned

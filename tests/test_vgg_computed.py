@@ -152,23 +152,26 @@ def test_rectified_after_the_pooling_all_is_the_same_to_the_last_bit(size: tuple
         np.testing.assert_array_equal(ours, usual)
 
 
+@pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("pooling", ["max", "avg"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_with_sparing_poolings_all_is_the_same_to_the_last_bit(
-    pooling: str, precision: str
+    monkeypatch: pytest.MonkeyPatch, pooling: str, precision: str, gpu: bool
 ) -> None:
+    """On a GPU there are none."""
     import tensorflow as tf
 
     from vgg.network import build
     from vgg.pooling import SparingMaxPooling
 
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["one"] if gpu else [])
     pixels = tf.constant(tiny.picture(37, 45, 1)[None].astype(np.float32))
     results = []
     for sparing in (False, True):
         how: dict[str, Any] = {"pooling": pooling, "precision": precision, "raw": True}
         model = build(WEIGHTS, layers=["pool1", "relu2_1", "conv5_1"], sparing=sparing, **how)
         found = sum(isinstance(layer, SparingMaxPooling) for layer in model.layers)
-        assert found == (4 if sparing and pooling == "max" else 0)
+        assert found == (4 if sparing and pooling == "max" and not gpu else 0)
         results.append(differentiated(tf.function(model), pixels))
     for ours, usual in zip(*results, strict=True):
         np.testing.assert_array_equal(tf.cast(ours, tf.float32), tf.cast(usual, tf.float32))
@@ -203,10 +206,19 @@ def test_the_footprint_of_sparing_poolings_has_a_byte_for_each_square() -> None:
         )
         # relu1_2, of 4 channels, and relu2_2, of 6 at a fourth of the pixels.
         assert whole - sparing == pytest.approx((size - 1 / 4) * (4 + 6 / 4))
+    # An `Opening` keeps what comes through it.
+    single = {name: pair for name, pair in tiny.weights().items() if name != "conv1_2"}
+    opened = Weights(single, np.array(tiny.MEAN_PIXEL))
+    differences = [
+        footprint(opened, ["relu3_1"], precision, sparing=False)
+        - footprint(opened, ["relu3_1"], precision, sparing=True)
+        for precision in ("float32", "bfloat16")
+    ]
+    assert differences == pytest.approx([(4 - 1 / 4) * (4 + 6 / 4), (2 - 1 / 4) * 6 / 4])
     # What is asked for is kept all the same.
     asked = ["relu1_2", "relu3_1"]
-    kept = footprint(WEIGHTS, asked) - footprint(WEIGHTS, asked, sparing=True)
-    assert kept == pytest.approx((4 - 1 / 4) * 6 / 4)
+    saved = footprint(WEIGHTS, asked) - footprint(WEIGHTS, asked, sparing=True)
+    assert saved == pytest.approx((4 - 1 / 4) * 6 / 4)
 
 
 def test_the_footprint_has_the_largest_of_winograds_tiles(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,6 +276,7 @@ def footprint(
     asked = frozenset(layers)
     precision, wanted = _used(precision, asked), set(asked)
     late = _late(weights, asked) if sparing else set()
+    opens = precision == "bfloat16" and _opens(weights, asked)
     kept: list[float] = []
     passing, tiled = [0.0], [0.0]
     stride, width = 1, 3
@@ -293,9 +294,10 @@ def footprint(
                 tiled.append(4 * width / stride**2)
             continue
         stride *= 2 if name.startswith("pool") else 1
-        rounded = name != "relu1_1" or _opens(weights, asked)
-        size: float = 2 if precision == "bfloat16" and rounded else 4
-        if name.replace("relu", "conv") in late:
+        first = name == "relu1_1"
+        size: float = 2 if precision == "bfloat16" and (opens or not first) else 4
+        # What comes through an `Opening` is kept by it.
+        if name.replace("relu", "conv") in late and not (first and opens):
             size = 1 / 4  # the place of each square's largest number
         kept.append(size * width / stride**2)
     return sum(kept) + max(passing) + 5 * max(tiled)

@@ -14,8 +14,8 @@ class SparingMaxPooling(keras.layers.Layer):
 
     The numbers are those of `keras.layers.MaxPooling2D`, forth and back, to the last bit: of what
     is alike, the first takes the gradient. There all that went in is kept for the way back; here a
-    byte for each number that comes out: where it was. As fast in large pictures, but compiled for
-    each size anew, which takes a tenth of a second each way.
+    byte for each number that comes out: where it was. As fast on a CPU, within a graph, but
+    compiled for each size anew, which takes up to a tenth of a second each way.
     """
 
     def compute_output_shape(self, input_shape: Any) -> tuple[Any, ...]:
@@ -39,21 +39,21 @@ def _pooled(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     return largest, gradient
 
 
-@tf.function(autograph=False, jit_compile=True)
+@tf.function(autograph=False, jit_compile=True, reduce_retracing=True)
 def _place(x: tf.Tensor, largest: tf.Tensor) -> tf.Tensor:
     """Which of 2×2, row by row, is the first one that is the largest: uint8 0-3."""
-    rows, columns = ((0, odd) for odd in tf.unstack(tf.shape(x)[1:3] % 2))
-    x = tf.pad(x, [(0, 0), rows, columns, (0, 0)], constant_values=x.dtype.min)
-    batch, height, width, channels = tf.unstack(tf.shape(largest))
-    squares = tf.reshape(x, (batch, height, 2, width, 2, channels))
     place = tf.fill(tf.shape(largest), tf.constant(3, tf.uint8))
     for number in (2, 1, 0):
-        found = squares[:, :, number // 2, :, number % 2] == largest
+        each = x[:, number // 2 :: 2, number % 2 :: 2]
+        # At an odd end there is no second one.
+        rows, columns = tf.unstack(tf.shape(each)[1:3])
+        missing = [(0, n) for n in tf.unstack(tf.shape(largest)[1:3] - (rows, columns))]
+        found = tf.pad(each == largest[:, :rows, :columns], [(0, 0), *missing, (0, 0)])
         place = tf.where(found, tf.constant(number, tf.uint8), place)
     return place
 
 
-@tf.function(autograph=False, jit_compile=True)
+@tf.function(autograph=False, jit_compile=True, reduce_retracing=True)
 def _apart(upstream: tf.Tensor, place: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
     """Each number at its place among zeros, `shape` in all."""
     batch, height, width, channels = tf.unstack(tf.shape(place))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from absl import logging
 
@@ -19,7 +19,8 @@ from vgg.weights import Weights
 if TYPE_CHECKING:
     from neural_style_tf.tiles import Reach, Tiles
 
-# Pixels from which on poolings are sparing.
+# Pixels of the result from which on poolings are sparing: what that saves is much there, and the
+# seconds that it takes to compile them, for all its sizes, are few.
 _LARGE = 2**19
 # Where tiles may end: of what comes behind, little is left to save.
 _FIRST_BLOCKS = ("pool1", "pool2", "pool3")
@@ -32,14 +33,18 @@ def precision(job: Job) -> str:
     return "float32" if job.schedule.exact else tensorflow.fastest_precision()
 
 
-def sparing(job: Job, size: tuple[int, int]) -> bool:
-    """Whether poolings are to keep little: where that is much, and compiling them little.
+class Fit(NamedTuple):
+    """How a run is done.
 
-    Args:
-        job: what was asked for.
-        size: height and width of the result.
+    Attributes:
+        schedule: with a history that fits.
+        tiles: None for none.
+        sparing: whether its poolings keep little, see `vgg.network.build`.
     """
-    return job.pooling == "max" and size[0] * size[1] >= _LARGE
+
+    schedule: Schedule
+    tiles: Tiles | None
+    sparing: bool
 
 
 def fitted(
@@ -51,8 +56,8 @@ def fitted(
     styles: Sequence[object],
     *,
     draft: Weights | None = None,
-) -> tuple[Schedule, Tiles | None]:
-    """The schedule and tiles with which a run stays within its memory.
+) -> Fit:
+    """How a run stays within its memory.
 
     To be called before the first tensor is made: where memory is short, TensorFlow is told to give
     back what it no longer needs.
@@ -71,13 +76,15 @@ def fitted(
     from neural_style_tf.tiles import Tiles
     from vgg.network import footprint, held, reach
 
+    on_gpu = tensorflow.on_gpu()
+    sparing = job.pooling == "max" and not on_gpu and size[0] * size[1] >= _LARGE
     if job.inputs.memory_limit:
         limit = job.inputs.memory_limit * memory.GIB
     else:
         # What a GPU has free is not known here; it says so itself when it is short.
-        free = None if tensorflow.on_gpu() else memory.available()
+        free = None if on_gpu else memory.available()
         if free is None:
-            return job.schedule, None
+            return Fit(job.schedule, None, sparing)
         limit = memory.SHARE * free
     paintings = [
         style_size(style.pixels, size[1] * scale)
@@ -85,13 +92,13 @@ def fitted(
         if isinstance(style, Picture)
     ]
     networks = [weights] if draft is None else [weights, draft]
-    exact, spares = job.schedule.exact, sparing(job, size)
+    exact = job.schedule.exact
     strides, channels, _ = reach(weights, objective.layers)
     cuts, reaches = _cuts(networks, objective, used, exact=exact)
     need = memory.Need(
         sizes=[size, *paintings],
         pixel=max(
-            footprint(each, objective.layers, used, exact=exact, sparing=spares)
+            footprint(each, objective.layers, used, exact=exact, sparing=sparing)
             for each in networks
         ),
         content=sum(
@@ -108,9 +115,10 @@ def fitted(
     schedule = dataclasses.replace(job.schedule, history=plan.history or None)
     if plan.gives_back:
         tensorflow.give_back_memory()
-    return schedule, None if plan.side is None else Tiles(
-        plan.side, reaches[plan.until], plan.until
-    )
+    if plan.side is None:
+        return Fit(schedule, None, sparing)
+    # Tiles are small, and of several sizes.
+    return Fit(schedule, Tiles(plan.side, reaches[plan.until], plan.until), sparing=False)
 
 
 def _cuts(

@@ -145,12 +145,10 @@ class Run:
         self.draft = drafting.draft(job, weights, objective, pictures.styles)
         self.total = job.schedule.total(*size, drafted=self.draft is not None)
         # Before the first tensor: which allocator TensorFlow uses is settled by that.
-        self.schedule, self.tiles = fitting.fitted(
+        self.schedule, self.tiles, self.sparing = fitting.fitted(
             *(job, weights, objective, self.precision, size, pictures.styles),
             draft=self.draft,
         )
-        # Tiles are small, and of several sizes.
-        self.sparing = self.tiles is None and fitting.sparing(job, size)
         self.pixels = resize_to_width(pictures.canvas.pixels, self.width)
 
     def network(self, weights: Weights | None = None) -> Any:

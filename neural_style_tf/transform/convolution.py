@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from neural_style_tf.transform.architecture import Stage
 
-# Channels up to which a result is computed in squares: with four positions' worth of them a
-# processor's vectors, of 8 or 16 numbers, are full.
+# Channels up to which a result is computed in squares: by themselves they leave most of a
+# processor's vector, of 8 or 16 numbers, empty. (Measured on CPUs alone.)
 _FEW = 4
 
 
@@ -38,15 +38,16 @@ def convolved(
         height, width = (2 * length for length in tf.unstack(tf.shape(current)[1:3]))
         current = tf.raw_ops.ResizeNearestNeighbor(images=current, size=[height, width])
     margin = stage.kernel // 2
-    if not portable:
-        return within(reflected(current, margin, spare(stage)), kernel, stage)
-    around = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
-    made = tf.nn.conv2d(tf.pad(current, around, "REFLECT"), kernel, stage.stride, "VALID")
+    if portable:
+        around = [[0, 0], [margin, margin], [margin, margin], [0, 0]]
+        made = tf.nn.conv2d(tf.pad(current, around, "REFLECT"), kernel, stage.stride, "VALID")
+    else:
+        made = within(reflected(current, margin, spare_of(stage)), kernel, stage)
     return made[:, : size[0], : size[1]] if stage.enlarge else made
 
 
-def spare(stage: Stage) -> int:
-    """Rows and columns, of any values, that `within` takes after those that a stage depends on."""
+def spare_of(stage: Stage) -> int:
+    """Rows and columns, of any finite values, that `within` takes after those that count."""
     return int(stage.outputs <= _FEW and stage.stride == 1 and stage.kernel > 1)
 
 
@@ -54,17 +55,17 @@ def within(seen: tf.Tensor, kernel: tf.Tensor, stage: Stage) -> tf.Tensor:
     """The convolution of a stage where its kernel lies within what is given.
 
     Args:
-        seen: `[B, H + k - 1 + s, W + k - 1 + s, inputs]`, of which s are `spare`.
+        seen: `[B, H + k - 1 + s, W + k - 1 + s, inputs]`, where s is `spare_of(stage)`.
         kernel: `[k, k, inputs, outputs]`.
         stage: which.
 
     Returns:
-        `[B, H, W, outputs]`, or half of H and W with stride 2.
+        `[B, H, W, outputs]`, or half of H and W, rounded up, with stride 2.
     """
-    if not spare(stage):
+    if not spare_of(stage):
         return tf.nn.conv2d(seen, kernel, stage.stride, "VALID")
-    # 2×2 positions at a time, as channels, which see one row and one column more than one does:
-    # thrice as fast with 3 channels, though a fifth to a half is multiplied with zeros.
+    # 2×2 positions at a time, as channels, which see one row and one column more than one does: 3
+    # channels two (5×5) to three times (9×9) as fast, though more is multiplied, with zeros.
     kernels = [
         tf.pad(kernel, [[row, 1 - row], [column, 1 - column], [0, 0], [0, 0]])
         for row in (0, 1)
@@ -120,7 +121,7 @@ def cut(current: tf.Tensor, first: int, size: tf.Tensor) -> tf.Tensor:
     """
 
     @tf.custom_gradient
-    def place(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    def part(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         height, width = tf.unstack(size)
         after = tf.shape(x)[1:3] - size - first
 
@@ -130,7 +131,7 @@ def cut(current: tf.Tensor, first: int, size: tf.Tensor) -> tf.Tensor:
 
         return x[:, first : first + height, first : first + width], gradient
 
-    return place(current)
+    return part(current)
 
 
 def reflected(current: tf.Tensor, margin: int, spare: int = 0) -> tf.Tensor:
@@ -139,8 +140,8 @@ def reflected(current: tf.Tensor, margin: int, spare: int = 0) -> tf.Tensor:
     H and W are greater than the margin.
 
     Args:
-        spare: rows and columns more at the end, of some values or other: nothing that counts may
-            depend on them.
+        spare: rows and columns more at the end, 0 or 1, copies of others: nothing that counts may
+            depend on them. There are none without a margin.
     """
     if not margin:
         return current

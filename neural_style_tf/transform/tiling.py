@@ -17,7 +17,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from neural_style_tf.transform.architecture import Stage
-from neural_style_tf.transform.convolution import spare, within
+from neural_style_tf.transform.convolution import spare_of, within
 from neural_style_tf.transform.net import EPSILON, affine, entered, left
 
 # Top, left, bottom, right, in positions of a stage.
@@ -173,7 +173,7 @@ class Tiling:
         top, left_, bottom, right = box
         rows = _sources(top, bottom, stage, below.size[0])
         columns = _sources(left_, right, stage, below.size[1])
-        rows, columns = (np.pad(each, (0, spare(stage)), "edge") for each in (rows, columns))
+        rows, columns = (np.pad(each, (0, spare_of(stage)), "edge") for each in (rows, columns))
         low, high = rows.min(), rows.max() + 1
         first, last = columns.min(), columns.max() + 1
         seen = self._window(below, (low, first, high, last))
