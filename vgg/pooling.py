@@ -42,6 +42,8 @@ def _pooled(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
 @tf.function(autograph=False, jit_compile=True, reduce_retracing=True)
 def _place(x: tf.Tensor, largest: tf.Tensor) -> tf.Tensor:
     """Which of 2×2, row by row, is the first one that is the largest: uint8 0-3."""
+    # As bfloat16, it would take XLA eight times as long at odd sizes.
+    x, largest = (tf.cast(each, tf.float32) for each in (x, largest))
     place = tf.fill(tf.shape(largest), tf.constant(3, tf.uint8))
     for number in (2, 1, 0):
         each = x[:, number // 2 :: 2, number % 2 :: 2]
