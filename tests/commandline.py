@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neural_style_tf import memory
 from neural_style_tf.__main__ import main
 
 ROOT = Path(__file__).parent.parent
@@ -42,6 +43,22 @@ def begin(folder: Path, *words: str) -> subprocess.Popen[str]:
         )
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def planned(monkeypatch: pytest.MonkeyPatch, side: int | None = None) -> list[memory.Need]:
+    """What runs say that they need, which get this plan for it whatever that is.
+
+    Args:
+        side: of the tiles of the plan, None for none.
+    """
+    needs: list[memory.Need] = []
+
+    def plan(need: memory.Need, limit: float) -> memory.Plan:
+        needs.append(need)
+        return memory.Plan(side, 4, 2**30)
+
+    monkeypatch.setattr(memory, "plan", plan)
+    return needs
 
 
 def pixels(path: str) -> Any:

@@ -12,7 +12,7 @@ import pytest
 from neural_style_tf import files, memory
 from neural_style_tf.commands import runs
 from tests import tiny
-from tests.commandline import PICTURES, run
+from tests.commandline import PICTURES, planned, run
 from vgg import fetch
 from vgg.weights import Weights, read, write_npz
 
@@ -117,13 +117,7 @@ def test_memory_is_planned_for_both_networks(
     from vgg.network import held
 
     compact = Path(__file__).parent.parent / "vgg" / "compact.npz"
-    needs: list[memory.Need] = []
-
-    def plan(need: memory.Need, limit: float) -> memory.Plan:
-        needs.append(need)
-        return memory.Plan(None, 4, 2**30)
-
-    monkeypatch.setattr(memory, "plan", plan)
+    needs = planned(monkeypatch)
     monkeypatch.setattr(runs.Run, "steps", lambda run, stops: iter(()))
     assert run(*PICTURES, *FAST, "--network", teacher, "--scales", "1", "--draft", draft) == 0
     (need,) = needs

@@ -17,7 +17,7 @@ from neural_style_tf.losses import Loss
 from neural_style_tf.networks import Network
 from neural_style_tf.objective import Objective
 from neural_style_tf.tiles import Tiles
-from tests.commandline import PICTURES, SHORT, pixels, run
+from tests.commandline import PICTURES, SHORT, pixels, planned, run
 from vgg.processor import features as processor_features
 
 ROOT = Path(__file__).parent.parent
@@ -111,8 +111,8 @@ def test_in_tiles_the_picture_is_the_same(
         return tiles_of.make_loss(network, objective, tiles)
 
     monkeypatch.setattr(optimization, "make_loss", make_loss)
-    planned = memory.Plan(16, 4, 2**30, until=until)
-    monkeypatch.setattr(memory, "plan", lambda need, limit: planned)
+    plan = memory.Plan(16, 4, 2**30, until=until)
+    monkeypatch.setattr(memory, "plan", lambda need, limit: plan)
     assert run(*words, "--output", "tiles.png", "--memory-limit", "2.5") == 0
     told = "Memory: about 1.0 GiB of 2.5, in tiles of 16 pixels"
     assert (told if until is None else f"{told} up to {until}") in caplog.messages
@@ -188,13 +188,7 @@ def test_tiles_may_end_where_something_is_behind(
     layers: dict[str, float],
     expected: Sequence[str | None],
 ) -> None:
-    needs: list[memory.Need] = []
-
-    def plan(need: memory.Need, limit: float) -> memory.Plan:
-        needs.append(need)
-        return memory.Plan(None, 4, 2**30)
-
-    monkeypatch.setattr(memory, "plan", plan)
+    needs = planned(monkeypatch)
     monkeypatch.setattr(runs.Run, "steps", lambda run, stops: iter(()))
     asked = [f"{layer}={weight}" for layer, weight in layers.items()]
     words = ["--content-layers", *asked, "--style-layers", *asked, "--network", "tiny.mat"]
@@ -209,7 +203,7 @@ def test_tiles_may_end_where_something_is_behind(
 
 
 @pytest.mark.parametrize(
-    ("words", "large", "gpu", "side", "planned", "expected"),
+    ("words", "large", "gpu", "side", "counted", "expected"),
     [
         ([], 1, False, None, True, True),
         ([], 10**9, False, None, False, False),
@@ -225,18 +219,12 @@ def test_in_large_pictures_poolings_are_sparing(
     large: int,
     gpu: bool,
     side: int | None,
-    planned: bool,
+    counted: bool,
     expected: bool,
 ) -> None:
     """But not in tiles, which are small; they are chosen where even that will not do."""
-    needs: list[memory.Need] = []
+    needs = planned(monkeypatch, side)
     built: list[bool] = []
-
-    def plan(need: memory.Need, limit: float) -> memory.Plan:
-        needs.append(need)
-        return memory.Plan(side, 4, 2**30)
-
-    monkeypatch.setattr(memory, "plan", plan)
     monkeypatch.setattr(fitting, "_LARGE", large)
     monkeypatch.setattr("neural_style_tf.commands.tensorflow.on_gpu", lambda: gpu)
     monkeypatch.setattr(
@@ -247,4 +235,4 @@ def test_in_large_pictures_poolings_are_sparing(
     assert run(*PICTURES, *SHORT, *words) == 0
     assert built == [expected]
     (need,) = needs
-    assert (need.pixel < need.cuts[-1].tile) == planned
+    assert (need.pixel < need.cuts[-1].tile) == counted
