@@ -162,7 +162,7 @@ class Descent:
     def prepare(self, pixels: tf.Tensor, targets: Any) -> None:
         """Trace now what `steps` needs; the size does not count.
 
-        What XLA compiles, it compiles for each size anew: nothing is done where that is all.
+        Where XLA is to compile it all, which it does for each size anew, nothing is done.
         """
         if not self.advance.jit_compile:
             self.advance(self.begin(pixels, targets), tf.constant(0), targets)

@@ -100,16 +100,8 @@ def doubled_and_convolved(current: tf.Tensor, kernel: tf.Tensor, size: tf.Tensor
     folded = tf.einsum("apk,bql,klio->pqiabo", taps, taps, kernel)  # [2, 2, inputs, 2, 2, outputs]
     folded = tf.reshape(folded, (2, 2, inputs, 4 * outputs))
     # What reflection finds past the border of the doubled, it finds at the border here.
-    for axis in (1, 2):
-        near, far = (
-            (current[:, :1], current[:, -1:])
-            if axis == 1
-            else (
-                current[:, :, :1],
-                current[:, :, -1:],
-            )
-        )
-        current = tf.concat([near, current, far], axis)
+    current = tf.concat([current[:, :1], current, current[:, -1:]], 1)
+    current = tf.concat([current[:, :, :1], current, current[:, :, -1:]], 2)
     made = tf.nn.conv2d(current, folded, 1, "VALID")  # [B, H+1, W+1, 4·outputs]
     return cut(tf.nn.depth_to_space(made, 2), 1, size)
 
