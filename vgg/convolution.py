@@ -15,7 +15,7 @@ from vgg.processor import features
 # Channels from which on, with AVX-512, oneDNN's plain way is the slower one.
 _WIDE = 256
 # Channels in and out from which on Winograd's algorithm pays for its sums.
-_MANY = (128, 256)
+_MANY = (128, 128)
 
 
 class Given(keras.initializers.Initializer):

@@ -85,27 +85,28 @@ class WinogradConvolution(keras.layers.Layer):
 
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-            return _run(_convolved, x, kernel), lambda upstream: _run(_back, upstream, kernel)
+            return _run(x, kernel), lambda upstream: _run(upstream, kernel, back=True)
 
         result = convolve(inputs)
         return result if self.bias is None else tf.nn.bias_add(result, self.bias)
 
 
-def _run(function: Callable[..., tf.Tensor], x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """What a function makes of `[N, H, W, C]` and a transformed kernel `[36, in, out]`."""
-    made = _graph(function, x.shape[-1], tuple(kernel.shape))(x, kernel)
+def _run(x: tf.Tensor, kernel: tf.Tensor, *, back: bool = False) -> tf.Tensor:
+    """`_convolved` in a graph of its own."""
+    made = _graph(tuple(kernel.shape), back)(x, kernel)
     return tf.ensure_shape(made, (*x.shape[:3], made.shape[3]))  # a loop forgets its size
 
 
 @functools.cache
-def _graph(function: Callable[..., tf.Tensor], channels: int, shape: tuple[int, ...]) -> Any:
-    """A function of `[N, H, W, channels]` and a kernel of that shape, as a graph of its own.
+def _graph(shape: tuple[int, ...], back: bool) -> Any:
+    """`_convolved` with transformed kernels of that shape, as a graph of its own.
 
     Traced once and not with each layer. Called from another graph it stays a function, within which
     what is no longer needed is freed in order.
     """
+    channels = shape[2 if back else 1]
     return tf.function(
-        function,
+        functools.partial(_convolved, back=back),
         input_signature=[
             tf.TensorSpec((None, None, None, channels), tf.float32),
             tf.TensorSpec(shape, tf.float32),
@@ -115,118 +116,65 @@ def _graph(function: Callable[..., tf.Tensor], channels: int, shape: tuple[int, 
     )
 
 
-def _convolved(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """`[N, H, W, in]` -> `[N, H, W, out]`."""
-    _, channels, out = kernel.shape
-    over = _SEEN - _SIDE
+def _convolved(x: tf.Tensor, kernel: tf.Tensor, *, back: bool) -> tf.Tensor:
+    """`[N, H, W, in]` -> `[N, H, W, out]`, a few rows of tiles at a time.
 
-    def strip(first: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, _: Any) -> tuple[Any, Any]:
-        # With one tile more each way to look into: [4, 4, N, rows + 1, columns + 1, in].
-        seen = _split(x, 1, first, rows + 1, columns + 1)
-        # A tile sees the first two rows and columns of the next one, too.
-        seen = tf.concat([seen[:, :, :, :rows], seen[:over, :, :, 1:]], 0)
-        seen = tf.concat([seen[:, :, :, :, :columns], seen[:, :over, :, :, 1:]], 1)
-        tiles = tf.shape(seen)[2:5]  # [6, 6, N, rows, columns, in]
-        summed = _INPUT @ tf.reshape(seen, (_SEEN**2, -1))
-        products = tf.reshape(summed, (_SEEN**2, -1, channels)) @ kernel  # [36, tiles, out]
-        made = _OUTPUT @ tf.reshape(products, (_SEEN**2, -1))
-        made = _joined(tf.reshape(made, tf.concat([(_SIDE, _SIDE), tiles, (out,)], 0)))
-        height, width = tf.unstack(tf.shape(x)[1:3])
-        return made[: height - first * _SIDE, :, :width], ()
-
-    return _by_strips(strip, x, kernel, out)
-
-
-def _back(upstream: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """The gradient `[N, H, W, in]` of `[N, H, W, out]`: each step of `_convolved` transposed."""
-    _, channels, out = kernel.shape
-    over = _SEEN - _SIDE
-
-    def strip(first: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor, rest: Any) -> tuple[Any, Any]:
-        made = _split(upstream, 0, first, rows, columns)  # [4, 4, N, rows, columns, out]
-        tiles = tf.shape(made)[2:5]
-        products = tf.matmul(_OUTPUT, tf.reshape(made, (_SIDE**2, -1)), transpose_a=True)
-        summed = tf.matmul(tf.reshape(products, (_SEEN**2, -1, out)), kernel, transpose_b=True)
-        seen = tf.matmul(_INPUT, tf.reshape(summed, (_SEEN**2, -1)), transpose_a=True)
-        seen = tf.reshape(seen, tf.concat([(_SEEN, _SEEN), tiles, (channels,)], 0))
-        for place, tile in ((0, 3), (1, 4)):
-            own, next_one = tf.split(seen, (_SIDE, over), place)
-            seen = _padded(own, {tile: (0, 1)}) + _padded(
-                next_one, {tile: (1, 0), place: (0, _SIDE - over)}
-            )
-        # What the strip before has left for the first rows, and what this one leaves.
-        seen = _joined(seen) + _padded(rest, {0: (0, rows * _SIDE)})
-        height, width = tf.unstack(tf.shape(upstream)[1:3])
-        # The first row and column of all are of the zeros around the picture.
-        begin = tf.cast(first == 0, tf.int32)
-        ready = tf.where((first + rows) * _SIDE < height, rows * _SIDE, height + 1 - first * _SIDE)
-        left = tf.ensure_shape(seen[rows * _SIDE :], rest.shape)
-        return seen[begin:ready, :, 1 : width + 1], left
-
-    batch, _, width, _ = tf.unstack(tf.shape(upstream))
-    columns = -(-width // _SIDE) + 1
-    nothing = tf.zeros((_SIDE, batch, columns * _SIDE, channels))
-    return _by_strips(strip, upstream, kernel, channels, nothing)
-
-
-def _by_strips(
-    strip: Callable[..., tuple[Any, Any]], x: tf.Tensor, kernel: tf.Tensor, out: int, rest: Any = ()
-) -> tf.Tensor:
-    """`[N, H, W, out]`, a few rows of tiles at a time: all tiles take several times the features.
+    All of them would take several times the features.
 
     Args:
-        strip: takes the first row of tiles, how many rows and columns there are, and what the
-            strip before has left for it; gives `[rows, N, W, out]`, and what it leaves.
-        x, kernel: looked at for their shapes.
-        out: channels.
-        rest: what is left for the first strip.
+        x: features, or, on the way back, what comes back.
+        kernel: transformed, `[36, in, out]`.
+        back: with the kernel turned about, and from out to in: the gradient. A tile that is turned
+            about comes to the same, so it is the same transformed kernel.
     """
+    into, out_of = (_INPUT[:, ::-1], _OUTPUT[::-1]) if back else (_INPUT, _OUTPUT)
+    channels, out = (kernel.shape[2], kernel.shape[1]) if back else kernel.shape[1:]
     batch, height, width, _ = tf.unstack(tf.shape(x))
-    total, columns = -(-height // _SIDE), -(-width // _SIDE)
-    row = _SEEN**2 * max(kernel.shape[1:]) * batch * columns
+    # How many tiles one picture has each way. Those of all pictures are in one column.
+    down, across = -(-height // _SIDE), -(-width // _SIDE)
+    total = batch * down
+    # A tile sees one row and column more before it and after.
+    around = [[1, 1 + _SIDE * tiles - length] for tiles, length in ((down, height), (across, width))]
+    padded = tf.pad(x, [[0, 0], *around, [0, 0]])
+    _, high, wide, _ = tf.unstack(tf.shape(padded))
+    pixels = tf.reshape(padded, (-1, channels))
+    places, columns = tf.range(_SEEN), tf.range(across)
+
+    def strip(first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        tiles = tf.range(first, last)
+        # Where each place of each tile is: [6, 6, tiles down, tiles across].
+        rows = places[:, None] + (tiles // down * high + tiles % down * _SIDE)
+        seen = rows[:, None, :, None] * wide + places[:, None, None] + columns * _SIDE
+        gathered = tf.gather(pixels, tf.reshape(seen, [-1]))
+        summed = into @ tf.reshape(gathered, (_SEEN**2, -1))
+        products = tf.matmul(
+            tf.reshape(summed, (_SEEN**2, -1, channels)), kernel, transpose_b=back
+        )
+        made = out_of @ tf.reshape(products, (_SEEN**2, -1))
+        # In which tile and place each row and column is that is wanted.
+        wanted = tf.range(_above(first, down, height), _above(last, down, height))
+        picture, row = wanted // height, wanted % height
+        tile = picture * down + row // _SIDE - first
+        column = tf.range(width)
+        place = (row % _SIDE * _SIDE)[:, None] + column % _SIDE
+        found = (place * (last - first) + tile[:, None]) * across + column // _SIDE
+        return tf.gather(tf.reshape(made, (-1, out)), found)  # [rows, W, out]
+
+    row = _SEEN**2 * max(channels, out) * across
     strips = -(-total // tf.maximum(_STRIP // row, 1))
     most = -(-total // strips)
 
-    def body(first: tf.Tensor, found: tf.TensorArray, rest: Any) -> tuple[Any, ...]:
-        rows = tf.minimum(most, total - first)
-        made, rest = strip(first, rows, columns, rest)
-        return first + rows, found.write(first // most, made), rest
+    def body(first: tf.Tensor, found: tf.TensorArray) -> tuple[Any, ...]:
+        last = tf.minimum(first + most, total)
+        return last, found.write(first // most, strip(first, last))
 
     found = tf.TensorArray(x.dtype, -(-total // most), infer_shape=False)
-    _, found, _ = tf.while_loop(
-        lambda first, *_: first < total,
-        body,
-        (tf.constant(0), found, rest),
-        parallel_iterations=1,
+    _, found = tf.while_loop(
+        lambda first, _: first < total, body, (tf.constant(0), found), parallel_iterations=1
     )
-    return tf.transpose(tf.ensure_shape(found.concat(), (None, None, None, out)), (1, 0, 2, 3))
+    return tf.reshape(found.concat(), (batch, height, width, out))
 
 
-def _split(
-    x: tf.Tensor, before: int, first: tf.Tensor, rows: tf.Tensor, columns: tf.Tensor
-) -> tf.Tensor:
-    """Tiles of `[N, H, W, C]` by place: `[4, 4, N, rows, columns, C]`.
-
-    That is row and column within a tile, then tiles, of which there are `first` rows above. They
-    begin so many pixels `before` the picture, around which all is 0.
-    """
-    top = first * _SIDE - before
-    above = -tf.minimum(top, 0)
-    x = x[:, top + above : top + rows * _SIDE]
-    shape = tf.shape(x)
-    below, right = rows * _SIDE - above - shape[1], columns * _SIDE - before - shape[2]
-    x = _padded(x, {1: (above, below), 2: (before, right)})
-    x = tf.reshape(x, (shape[0], rows, _SIDE, columns, _SIDE, x.shape[3]))
-    return tf.transpose(x, (2, 4, 0, 1, 3, 5))
-
-
-def _joined(places: tf.Tensor) -> tf.Tensor:
-    """The reverse of `_split`, rows first: `[H, N, W, C]`."""
-    x = tf.transpose(places, (3, 0, 2, 4, 1, 5))
-    rows, _, batch, columns, _, channels = tf.unstack(tf.shape(x))
-    return tf.reshape(x, (rows * _SIDE, batch, columns * _SIDE, channels))
-
-
-def _padded(x: tf.Tensor, zeros: dict[int, tuple[Any, Any]]) -> tf.Tensor:
-    """With so many zeros before and after, by axis."""
-    return tf.pad(x, [zeros.get(axis, (0, 0)) for axis in range(len(x.shape))])
+def _above(tile: tf.Tensor, down: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
+    """How many rows of pixels there are above a tile, in all pictures."""
+    return tile // down * height + tf.minimum(tile % down * _SIDE, height)
