@@ -58,7 +58,35 @@ def test_all_algorithms_compute_the_same_convolutions_and_gradients(
             np.testing.assert_allclose(ours, plain, 1e-4, 1e-5 * np.abs(plain).max())
 
 
-WIDE, MANY = (3, 3, 256, 128), (3, 3, 128, 256)
+@pytest.mark.parametrize("size", [(8, 12), (9, 7), (6, 5), (1, 1), (2, 1)])
+def test_the_way_back_to_few_channels_is_the_same_in_squares(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    import tensorflow as tf
+
+    from vgg import network
+    from vgg.convolution import SquaredConvolution
+
+    pixels = tf.constant(tiny.picture(*size, 1)[None].astype(np.float32))
+    results = []
+    for kind in ("squared", "plain"):
+        monkeypatch.setattr(
+            network, "algorithm", lambda s, *_, k=kind, **__: k if s[2] == 3 else "plain"
+        )
+        model = network.build(WEIGHTS, layers=["conv1_1", "relu1_2"])
+        assert sum(isinstance(layer, SquaredConvolution) for layer in model.layers) == (
+            kind == "squared"
+        )
+        results.append(differentiated(tf.function(model, autograph=False), pixels))
+    *features, ours = results[0]
+    *usual, plain = results[1]
+    for one, other in zip(features, usual, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert ours.shape == plain.shape
+    np.testing.assert_allclose(ours, plain, 0, 1e-6 * np.abs(plain).max())
+
+
+WIDE, MANY, FIRST = (3, 3, 256, 64), (3, 3, 128, 128), (3, 3, 3, 64)
 
 
 @pytest.mark.parametrize(
@@ -70,19 +98,25 @@ WIDE, MANY = (3, 3, 256, 128), (3, 3, 128, 256)
         ("avx2 avx512f", True, MANY, {"exact": True}, "plain"),
         ("avx2 avx512f", True, MANY, {"precision": "bfloat16"}, "plain"),
         ("avx2 avx512f", True, (3, 3, 512, 512), {"exact": True}, "turned"),
-        ("avx2 avx512f", True, (3, 3, 128, 128), {}, "plain"),
+        ("avx2 avx512f", True, (3, 3, 64, 128), {}, "plain"),
+        ("avx2 avx512f", True, FIRST, {}, "squared"),
+        ("avx2 avx512f", True, FIRST, {"exact": True}, "plain"),
+        ("avx2 avx512f", True, FIRST, {"precision": "bfloat16"}, "plain"),
+        ("avx2 avx512f", True, (5, 5, 3, 64), {}, "plain"),
         ("avx2", True, MANY, {}, "winograd"),
         ("avx2", True, MANY, {"exact": True}, "turned"),
         ("avx2", True, MANY, {"precision": "bfloat16"}, "plain"),
         ("avx2", True, (3, 3, 512, 512), {}, "winograd"),
-        ("avx2", True, (3, 3, 128, 128), {}, "turned"),
-        ("avx2", True, (3, 3, 64, 256), {}, "turned"),
+        ("avx2", True, (3, 3, 64, 128), {}, "winograd"),
+        ("avx2", True, (3, 3, 64, 64), {}, "turned"),
+        ("avx2", True, FIRST, {}, "turned"),
         ("avx2", True, (5, 5, 512, 512), {}, "turned"),
         ("avx2", True, (1, 1, 512, 512), {}, "plain"),
         ("avx2", False, MANY, {}, "plain"),
         ("asimd", True, WIDE, {}, "plain"),
         ("", True, WIDE, {}, "turned"),
         ("", True, MANY, {}, "plain"),
+        ("", True, FIRST, {}, "plain"),
         ("avx2 avx512f", False, WIDE, {}, "plain"),
     ],
 )
@@ -228,7 +262,7 @@ def test_the_footprint_has_the_largest_of_winograds_tiles(monkeypatch: pytest.Mo
     # From 8 channels in on, that is from block 3 on: 8 channels out at a sixteenth of the pixels.
     computed_by(monkeypatch, winograd=8)
     assert footprint(WEIGHTS, ["relu2_1"]) == shallow
-    assert footprint(WEIGHTS, ["relu5_1"]) == pytest.approx(deep + 5 * 4 * 8 / 16)
+    assert footprint(WEIGHTS, ["relu5_1"]) == pytest.approx(deep + 2 * 4 * 8 / 16)
 
 
 def test_the_footprint_has_what_is_between_factors() -> None:

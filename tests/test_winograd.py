@@ -46,7 +46,7 @@ def test_it_is_the_convolution_and_its_gradient(
     from vgg import winograd
     from vgg.winograd import WinogradConvolution
 
-    row = 36 * 6 * batch * -(-size[1] // 4)
+    row = 36 * 6 * -(-size[1] // 4)
     numbers = {"whole": 2**22, "of a row of tiles": 1, "of two or three": 3 * row}
     monkeypatch.setattr(winograd, "_STRIP", numbers[strips])
     winograd._graph.cache_clear()

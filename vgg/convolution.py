@@ -10,12 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from vgg.processor import features
+from vgg.squares import FEW, squared
 
 # From benchmarks/convolutions.py.
 # Channels from which on, with AVX-512, oneDNN's plain way is the slower one.
 _WIDE = 256
-# Channels in and out from which on Winograd's algorithm pays for its sums.
-_MANY = (128, 128)
+# Channels in and out from which on Winograd's algorithm pays for its sums, with AVX-512 or without.
+_MANY = {True: (128, 128), False: (64, 128)}
 
 
 class Given(keras.initializers.Initializer):
@@ -29,7 +30,7 @@ class Given(keras.initializers.Initializer):
 
 
 def algorithm(shape: Sequence[int], precision: str = "float32", *, exact: bool = False) -> str:
-    """What computes a frozen convolution soonest here: "plain", "turned" or "winograd".
+    """What computes a frozen convolution soonest here: "plain", "turned", "squared" or "winograd".
 
     All but the plain one are for oneDNN on x86: a GPU's library chooses by itself. (For bfloat16
     oneDNN wants AVX-512; what takes its place would add up in bfloat16.)
@@ -37,15 +38,19 @@ def algorithm(shape: Sequence[int], precision: str = "float32", *, exact: bool =
     Args:
         shape: of the kernel, `[k, k, in, out]`.
         precision: of kernel and activations.
-        exact: never "winograd", which rounds in the sixth digit where the others agree.
+        exact: never "winograd", which rounds in the sixth digit where the others agree, nor
+            "squared", which need not add up in the same order.
     """
     side, _, channels, out = shape
     if side == 1 or not _on_onednn() or tf.config.list_physical_devices("GPU"):
         return "plain"
     known, single = features(), precision == "float32"
-    many = side == 3 and channels >= _MANY[0] and out >= _MANY[1]
-    if many and single and not exact and "avx2" in known:
-        return "winograd"
+    if side == 3 and single and not exact and "avx2" in known:
+        wide = "avx512f" in known
+        if channels >= _MANY[wide][0] and out >= _MANY[wide][1]:
+            return "winograd"
+        if channels <= FEW and wide:  # without, the way back is a product of matrices
+            return "squared"
     if "avx512f" in known or not known:
         return "turned" if channels >= _WIDE else "plain"
     return "turned" if single and "avx2" in known else "plain"
@@ -94,6 +99,29 @@ class TurnedConvolution(keras.layers.Conv2D):
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
             return _backward(x, turned), lambda upstream: _backward(upstream, kernel)
+
+        result = convolve(inputs)
+        return tf.nn.bias_add(result, self.bias) if self.use_bias else result
+
+
+class SquaredConvolution(keras.layers.Conv2D):
+    """A convolution of few channels, stride 1, "same", whose way back is computed in squares."""
+
+    def call(self, inputs: Any) -> Any:
+        """`[N, H, W, in]` -> `[N, H, W, out]`."""
+        # Read once, outside: a custom gradient must not touch variables.
+        kernel = tf.convert_to_tensor(self.kernel)
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            turned = squared(TurnedConvolution.derive(kernel))
+            # "SAME" leaves one row and column before, as for each position by itself.
+            made = tf.nn.depth_to_space(tf.nn.conv2d(upstream, turned, 2, "SAME"), 2)
+            height, width = tf.unstack(tf.shape(upstream)[1:3])
+            return made[:, :height, :width]
+
+        @tf.custom_gradient
+        def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+            return tf.nn.conv2d(x, kernel, 1, "SAME"), gradient
 
         result = convolve(inputs)
         return tf.nn.bias_add(result, self.bias) if self.use_bias else result

@@ -21,11 +21,19 @@ import keras
 import tensorflow as tf
 
 from vgg import winograd
-from vgg.convolution import Given, Opening, Rectifier, TurnedConvolution, algorithm
+from vgg.convolution import (
+    Given,
+    Opening,
+    Rectifier,
+    SquaredConvolution,
+    TurnedConvolution,
+    algorithm,
+)
 from vgg.pooling import SparingMaxPooling
 
 POOLING = {"max": keras.layers.MaxPooling2D, "avg": keras.layers.AveragePooling2D}
 PRECISIONS = ("float32", "bfloat16")
+_BY = {"plain": keras.layers.Conv2D, "turned": TurnedConvolution, "squared": SquaredConvolution}
 # Stated on each layer: a user's ~/.keras/keras.json may have other defaults.
 _SAME = {"padding": "same", "data_format": "channels_last"}
 
@@ -245,7 +253,7 @@ def operations(weights: Weights, layers: Iterable[str]) -> float:
 
 def held(weights: Weights, precision: str = "float32", *, exact: bool = False) -> int:
     """Bytes of the weights as they are computed with, turned about or transformed ones too."""
-    copies = {"plain": 1, "turned": 2, "winograd": winograd.GROWTH}
+    copies = {"plain": 1, "turned": 2, "squared": 1, "winograd": winograd.GROWTH}
     total = 0
     for *kernels, bias in weights.convolutions.values():
         chosen = (algorithm(kernel.shape, precision, exact=exact) for kernel in kernels)
@@ -269,8 +277,8 @@ def footprint(
     `sparing` as for `build`, with max-poolings.
 
     What is kept for the way back, each activation after its rectifier or pooling, and on top the
-    largest layer, in float32, with what is between its factors, and 5 times the largest that comes
-    of Winograd's algorithm (less, where its tiles take several strips): what came of measuring
+    largest layer, in float32, with what is between its factors, and twice the largest that comes of
+    Winograd's algorithm, whose tiles are a few at a time: what came of measuring
     (benchmarks/memory.py).
     """
     asked = frozenset(layers)
@@ -300,7 +308,7 @@ def footprint(
         if name.replace("relu", "conv") in late and not (first and opens):
             size = 1 / 4  # the place of each square's largest number
         kept.append(size * width / stride**2)
-    return sum(kept) + max(passing) + 5 * max(tiled)
+    return sum(kept) + max(passing) + 2 * max(tiled)
 
 
 def _used(precision: str, layers: Collection[str]) -> str:
@@ -343,8 +351,7 @@ def _convolution(
     fastest = algorithm(kernel.shape, options["dtype"], exact=exact)
     if fastest == "winograd":
         return winograd.WinogradConvolution(kernel, bias, name=name, **options)
-    kind = TurnedConvolution if fastest == "turned" else keras.layers.Conv2D
-    return kind(
+    return _BY[fastest](
         kernel.shape[3],
         kernel.shape[0],
         use_bias=bias is not None,

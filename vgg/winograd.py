@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -116,51 +116,88 @@ def _graph(shape: tuple[int, ...], back: bool) -> Any:
     )
 
 
-def _convolved(x: tf.Tensor, kernel: tf.Tensor, *, back: bool) -> tf.Tensor:
-    """`[N, H, W, in]` -> `[N, H, W, out]`, a few rows of tiles at a time.
+class _Tiling(NamedTuple):
+    """How tiles lie in pictures of a size: scalars, int32.
 
-    All of them would take several times the features.
+    Attributes:
+        height, width: in pixels.
+        down, across: how many tiles there are. The rows of tiles of all pictures are numbered on,
+            and so are their rows of pixels.
+    """
+
+    height: tf.Tensor
+    width: tf.Tensor
+    down: tf.Tensor
+    across: tf.Tensor
+
+    @property
+    def margins(self) -> list[list[Any]]:
+        """Rows, then columns, before the pictures and after that their tiles see."""
+        around = _SEEN - _SIDE - 1
+        return [
+            [around, around + _SIDE * self.down - self.height],
+            [around, around + _SIDE * self.across - self.width],
+        ]
+
+    def seen(self, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        """Which pixels of the pictures with their margins some rows of tiles see.
+
+        Returns:
+            `[6 * 6 * tiles]`: by row and column within a tile, then by row and column of tiles.
+        """
+        high, wide = (_SIDE * tiles + _SEEN - _SIDE for tiles in (self.down, self.across))
+        tiles, within = tf.range(first, last), tf.range(_SEEN)
+        top = tiles // self.down * high + tiles % self.down * _SIDE
+        rows = within[:, None, None, None] + top[:, None]  # [6, 1, rows of tiles, 1]
+        columns = within[:, None, None] + tf.range(self.across) * _SIDE
+        return tf.reshape(rows * wide + columns, [-1])
+
+    def above(self, tile: tf.Tensor) -> tf.Tensor:
+        """How many rows of pixels there are above a row of tiles."""
+        own = tf.minimum(tile % self.down * _SIDE, self.height)
+        return tile // self.down * self.height + own
+
+    def made(self, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
+        """Where pixels are among what some rows of tiles make, `[4 * 4 * tiles]` as for `seen`.
+
+        Returns:
+            `[rows, width]`.
+        """
+        pixels, columns = tf.range(self.above(first), self.above(last)), tf.range(self.width)
+        picture, row = pixels // self.height, pixels % self.height
+        tile = picture * self.down + row // _SIDE - first
+        within = (row % _SIDE * _SIDE)[:, None] + columns % _SIDE
+        return (within * (last - first) + tile[:, None]) * self.across + columns // _SIDE
+
+
+def _convolved(x: tf.Tensor, kernel: tf.Tensor, *, back: bool) -> tf.Tensor:
+    """`[N, H, W, in]` -> `[N, H, W, out]`, or on the way back from out to in.
+
+    The gradient is the convolution with the kernel turned about. What that makes of a tile is what
+    the kernel itself makes of the tile turned about, turned about: so it is the same transformed
+    kernel, and the way back is the way there.
 
     Args:
-        x: features, or, on the way back, what comes back.
+        x: features, or what comes back.
         kernel: transformed, `[36, in, out]`.
-        back: with the kernel turned about, and from out to in: the gradient. A tile that is turned
-            about comes to the same, so it is the same transformed kernel.
+        back: whether it is the way back.
     """
     into, out_of = (_INPUT[:, ::-1], _OUTPUT[::-1]) if back else (_INPUT, _OUTPUT)
     channels, out = (kernel.shape[2], kernel.shape[1]) if back else kernel.shape[1:]
     batch, height, width, _ = tf.unstack(tf.shape(x))
-    # How many tiles one picture has each way. Those of all pictures are in one column.
-    down, across = -(-height // _SIDE), -(-width // _SIDE)
-    total = batch * down
-    # A tile sees one row and column more before it and after.
-    around = [[1, 1 + _SIDE * tiles - length] for tiles, length in ((down, height), (across, width))]
-    padded = tf.pad(x, [[0, 0], *around, [0, 0]])
-    _, high, wide, _ = tf.unstack(tf.shape(padded))
-    pixels = tf.reshape(padded, (-1, channels))
-    places, columns = tf.range(_SEEN), tf.range(across)
+    tiling = _Tiling(height, width, -(-height // _SIDE), -(-width // _SIDE))
+    pixels = tf.reshape(tf.pad(x, [[0, 0], *tiling.margins, [0, 0]]), (-1, channels))
 
     def strip(first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-        tiles = tf.range(first, last)
-        # Where each place of each tile is: [6, 6, tiles down, tiles across].
-        rows = places[:, None] + (tiles // down * high + tiles % down * _SIDE)
-        seen = rows[:, None, :, None] * wide + places[:, None, None] + columns * _SIDE
-        gathered = tf.gather(pixels, tf.reshape(seen, [-1]))
-        summed = into @ tf.reshape(gathered, (_SEEN**2, -1))
-        products = tf.matmul(
-            tf.reshape(summed, (_SEEN**2, -1, channels)), kernel, transpose_b=back
-        )
+        # Pixel by pixel, all channels of one lie together: sooner than cut out and put together.
+        seen = tf.gather(pixels, tiling.seen(first, last))
+        summed = tf.reshape(into @ tf.reshape(seen, (_SEEN**2, -1)), (_SEEN**2, -1, channels))
+        products = tf.matmul(summed, kernel, transpose_b=back)  # [36, tiles, out]
         made = out_of @ tf.reshape(products, (_SEEN**2, -1))
-        # In which tile and place each row and column is that is wanted.
-        wanted = tf.range(_above(first, down, height), _above(last, down, height))
-        picture, row = wanted // height, wanted % height
-        tile = picture * down + row // _SIDE - first
-        column = tf.range(width)
-        place = (row % _SIDE * _SIDE)[:, None] + column % _SIDE
-        found = (place * (last - first) + tile[:, None]) * across + column // _SIDE
-        return tf.gather(tf.reshape(made, (-1, out)), found)  # [rows, W, out]
+        return tf.gather(tf.reshape(made, (-1, out)), tiling.made(first, last))
 
-    row = _SEEN**2 * max(channels, out) * across
+    # A few rows of tiles at a time: all of them take several times the features.
+    total, row = batch * tiling.down, _SEEN**2 * max(channels, out) * tiling.across
     strips = -(-total // tf.maximum(_STRIP // row, 1))
     most = -(-total // strips)
 
@@ -173,8 +210,3 @@ def _convolved(x: tf.Tensor, kernel: tf.Tensor, *, back: bool) -> tf.Tensor:
         lambda first, _: first < total, body, (tf.constant(0), found), parallel_iterations=1
     )
     return tf.reshape(found.concat(), (batch, height, width, out))
-
-
-def _above(tile: tf.Tensor, down: tf.Tensor, height: tf.Tensor) -> tf.Tensor:
-    """How many rows of pixels there are above a tile, in all pictures."""
-    return tile // down * height + tf.minimum(tile % down * _SIDE, height)

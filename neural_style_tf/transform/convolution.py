@@ -7,10 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from neural_style_tf.transform.architecture import Stage
-
-# Channels up to which a result is computed in squares: by themselves they leave most of a
-# processor's vector, of 8 or 16 numbers, empty. (Measured on CPUs alone.)
-_FEW = 4
+from vgg.squares import FEW, squared
 
 
 def convolved(
@@ -48,7 +45,7 @@ def convolved(
 
 def spare_of(stage: Stage) -> int:
     """Rows and columns, of any finite values, that `within` takes after those that count."""
-    return int(stage.outputs <= _FEW and stage.stride == 1 and stage.kernel > 1)
+    return int(stage.outputs <= FEW and stage.stride == 1 and stage.kernel > 1)
 
 
 def within(seen: tf.Tensor, kernel: tf.Tensor, stage: Stage) -> tf.Tensor:
@@ -64,14 +61,7 @@ def within(seen: tf.Tensor, kernel: tf.Tensor, stage: Stage) -> tf.Tensor:
     """
     if not spare_of(stage):
         return tf.nn.conv2d(seen, kernel, stage.stride, "VALID")
-    # 2×2 positions at a time, as channels, which see one row and one column more than one does: 3
-    # channels two (5×5) to three times (9×9) as fast, though more is multiplied, with zeros.
-    kernels = [
-        tf.pad(kernel, [[row, 1 - row], [column, 1 - column], [0, 0], [0, 0]])
-        for row in (0, 1)
-        for column in (0, 1)
-    ]
-    made = tf.nn.conv2d(seen, tf.concat(kernels, 3), 2, "VALID")
+    made = tf.nn.conv2d(seen, squared(kernel), 2, "VALID")
     return cut(tf.nn.depth_to_space(made, 2), 0, tf.shape(seen)[1:3] - stage.kernel)
 
 
