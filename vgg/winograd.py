@@ -154,8 +154,7 @@ class _Tiling(NamedTuple):
 
     def above(self, tile: tf.Tensor) -> tf.Tensor:
         """How many rows of pixels there are above a row of tiles."""
-        own = tf.minimum(tile % self.down * _SIDE, self.height)
-        return tile // self.down * self.height + own
+        return tile // self.down * self.height + tile % self.down * _SIDE
 
     def made(self, first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
         """Where pixels are among what some rows of tiles make, `[4 * 4 * tiles]` as for `seen`.
