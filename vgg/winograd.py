@@ -23,7 +23,7 @@ from vgg.convolution import Given
 _SIDE, _SEEN = 4, 6
 
 # Numbers that tiles have at most at a time, before and after their products.
-_STRIP = 2**22
+_STRIP = 2**23
 
 # How often a transformed kernel is as large as the kernel.
 GROWTH = _SEEN**2 // 9
