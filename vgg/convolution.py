@@ -105,7 +105,7 @@ class TurnedConvolution(keras.layers.Conv2D):
 
 
 class SquaredConvolution(keras.layers.Conv2D):
-    """A convolution of few channels, stride 1, "same", whose way back is computed in squares."""
+    """A convolution of few channels in, stride 1, "same": what comes back to them, in squares."""
 
     def call(self, inputs: Any) -> Any:
         """`[N, H, W, in]` -> `[N, H, W, out]`."""

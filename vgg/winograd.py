@@ -188,7 +188,7 @@ def _convolved(x: tf.Tensor, kernel: tf.Tensor, *, back: bool) -> tf.Tensor:
     pixels = tf.reshape(tf.pad(x, [[0, 0], *tiling.margins, [0, 0]]), (-1, channels))
 
     def strip(first: tf.Tensor, last: tf.Tensor) -> tf.Tensor:
-        # Pixel by pixel, all channels of one lie together: sooner than cut out and put together.
+        # All channels of a pixel are copied in one piece, sooner than slices are put together.
         seen = tf.gather(pixels, tiling.seen(first, last))
         summed = tf.reshape(into @ tf.reshape(seen, (_SEEN**2, -1)), (_SEEN**2, -1, channels))
         products = tf.matmul(summed, kernel, transpose_b=back)  # [36, tiles, out]
