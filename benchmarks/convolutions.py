@@ -29,11 +29,17 @@ start()
 import keras  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-from vgg.convolution import Given, TurnedConvolution, algorithm  # noqa: E402
+from vgg.convolution import (  # noqa: E402
+    Given,
+    SquaredConvolution,
+    TurnedConvolution,
+    algorithm,
+)
 from vgg.winograd import WinogradConvolution  # noqa: E402
 
 # Name, poolings before it, channels in and out: one of each kind.
 LAYERS = (
+    ("conv1_1", 0, 3, 64),
     ("conv1_2", 0, 64, 64),
     ("conv2_1", 1, 64, 128),
     ("conv2_2", 1, 128, 128),
@@ -56,6 +62,7 @@ def convolutions(kernel: np.ndarray) -> dict[str, keras.layers.Layer]:
     return {
         "plain": by(keras.layers.Conv2D),
         "turned": by(TurnedConvolution),
+        "squared": by(SquaredConvolution),
         "winograd": WinogradConvolution(kernel, None),
     }
 
@@ -93,8 +100,8 @@ def main() -> int:
     add("--size", type=int, nargs=2, default=(341, 512), metavar=("HEIGHT", "WIDTH"))
     add("--rounds", type=int, default=9)
     options = parser.parse_args()
-    print("| | channels | positions | plain | turned | winograd | chosen |")
-    print("|-|-|-|-|-|-|-|", flush=True)
+    print("| | channels | positions | plain | turned | squared | winograd | chosen |")
+    print("|-|-|-|-|-|-|-|-|", flush=True)
     random = np.random.default_rng(0)
     for name, poolings, channels, out in LAYERS:
         height, width = (-(-side // 2**poolings) for side in options.size)

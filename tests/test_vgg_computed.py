@@ -265,6 +265,18 @@ def test_the_footprint_has_the_largest_of_winograds_tiles(monkeypatch: pytest.Mo
     assert footprint(WEIGHTS, ["relu5_1"]) == pytest.approx(deep + 2 * 4 * 8 / 16)
 
 
+def test_the_footprint_has_what_goes_into_winograds_algorithm_in_any_factor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from vgg.network import footprint
+
+    # Between the factors of conv1_2 there are 9 and 3 channels, the 3×3 one from 9 to 3.
+    factored = Weights(tiny.factored((9, 3)), np.array(tiny.MEAN_PIXEL))
+    plain = footprint(factored, ["relu1_2"])
+    computed_by(monkeypatch, winograd=9)
+    assert footprint(factored, ["relu1_2"]) == pytest.approx(plain + 2 * 4 * 9)
+
+
 def test_the_footprint_has_what_is_between_factors() -> None:
     from vgg.network import footprint
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,8 @@ def test_it_is_the_convolution_and_its_gradient(
     from vgg.winograd import WinogradConvolution
 
     monkeypatch.setattr(winograd, "_STRIP", STRIPS[strips])
-    winograd._graph.cache_clear()
+    # Its graphs have the strips in them.
+    monkeypatch.setattr(winograd, "_graph", functools.cache(winograd._graph.__wrapped__))
     kernel, offset = drawn(3, 3, 5, 6), drawn(6) if bias else np.zeros(6)
     layer = WinogradConvolution(kernel, offset.astype(np.float32) if bias else None, name="c")
     assert not layer.trainable_weights
@@ -72,16 +74,26 @@ def test_it_is_the_convolution_and_its_gradient(
         result, gradient = both(x.astype(np.float32), upstream.astype(np.float32))
         near(result, plain(x, kernel) + offset)
         near(gradient, transposed(upstream, kernel))
-    winograd._graph.cache_clear()  # these have their strips in them
 
 
+@pytest.mark.parametrize("kind", ["winograd", "squared"])
 @pytest.mark.parametrize("known", [(1, 6, 7), (1, None, None)])
-def test_what_is_known_of_the_size_is_known_of_the_result(known: tuple[int | None, ...]) -> None:
+def test_what_is_known_of_the_size_is_known_of_the_result(
+    known: tuple[int | None, ...], kind: str
+) -> None:
     import tensorflow as tf
 
+    from vgg.convolution import Given, SquaredConvolution
     from vgg.winograd import WinogradConvolution
 
-    layer = WinogradConvolution(drawn(3, 3, 2, 4), None, name="c")
+    kernel = drawn(3, 3, 2, 4)
+    layer = (
+        WinogradConvolution(kernel, None, name="c")
+        if kind == "winograd"
+        else SquaredConvolution(
+            4, 3, padding="same", use_bias=False, kernel_initializer=Given(kernel)
+        )
+    )
     seen = []
 
     @tf.function(input_signature=[tf.TensorSpec((*known, 2))], autograph=False)
@@ -91,6 +103,7 @@ def test_what_is_known_of_the_size_is_known_of_the_result(known: tuple[int | Non
         seen.extend([y.shape.as_list(), gradient.shape.as_list()])
         return gradient
 
+    layer(tf.zeros((1, 6, 7, 2)))  # made outside of the graph
     both(tf.zeros((1, 6, 7, 2)))
     assert seen == [[*known, 4], [*known, 2]]
 
@@ -128,3 +141,32 @@ def test_a_saved_network_holds_each_kernel_once_and_computes_the_same(
             np.testing.assert_array_equal(ours[layer], expected[layer])
     if kind == "winograd":  # the other one is the plain one to the last bit on some processors
         assert any((results[0][0][k] != results[1][0][k]).numpy().any() for k in layers)
+
+
+def test_a_saved_network_goes_back_in_squares(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow as tf
+
+    from vgg import network
+    from vgg.portable import Portable
+
+    layers = ["relu1_1", "relu2_1"]
+    monkeypatch.setattr(
+        network, "algorithm", lambda s, *_, **__: "squared" if s[2] == 3 else "plain"
+    )
+    model = network.build(Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL)), layers=layers)
+    saved = Portable(model)
+    pixels = tf.constant(tiny.picture(9, 14, 1)[None].astype(np.float32))
+    gradients, kinds = [], []
+    for call in (lambda p: saved.bound(layers)(p), model):
+
+        @tf.function(autograph=False)
+        def gradient(p: tf.Tensor, call: Any = call) -> tf.Tensor:
+            features = call(p)
+            (found,) = tf.gradients([tf.reduce_sum(each**2) for each in features.values()], p)
+            return found
+
+        gradients.append(gradient(pixels))
+        graph = gradient.get_concrete_function(pixels).graph
+        kinds.append({each.type for each in graph.get_operations()})
+    np.testing.assert_array_equal(*gradients)
+    assert all("DepthToSpace" in each for each in kinds)

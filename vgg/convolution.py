@@ -111,13 +111,13 @@ class SquaredConvolution(keras.layers.Conv2D):
         """`[N, H, W, in]` -> `[N, H, W, out]`."""
         # Read once, outside: a custom gradient must not touch variables.
         kernel = tf.convert_to_tensor(self.kernel)
+        turned = squared(TurnedConvolution.derive(kernel))
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            turned = squared(TurnedConvolution.derive(kernel))
             # "SAME" leaves one row and column before, as for each position by itself.
             made = tf.nn.depth_to_space(tf.nn.conv2d(upstream, turned, 2, "SAME"), 2)
             height, width = tf.unstack(tf.shape(upstream)[1:3])
-            return made[:, :height, :width]
+            return tf.ensure_shape(made[:, :height, :width], (*upstream.shape[:3], kernel.shape[2]))
 
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:

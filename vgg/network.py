@@ -121,7 +121,8 @@ def build(
         precision: of weights and activations behind the first layer, "float32" or "bfloat16" (8
             bits of mantissa; twice as fast on processors that have it, and very slow elsewhere).
         exact: the numbers of a plain convolution, to the last bit; else some may be computed by
-            Winograd's algorithm, where that is faster, and differ in the sixth digit.
+            Winograd's algorithm, or what comes back to the pixels in squares, where that is faster,
+            and differ in the sixth digit.
         raw: activations in `precision`, for who computes on, and what comes back through the first
             layer too.
         sparing: max-poolings keep little for the way back, on a CPU: see `SparingMaxPooling`.
@@ -277,9 +278,9 @@ def footprint(
     `sparing` as for `build`, with max-poolings.
 
     What is kept for the way back, each activation after its rectifier or pooling, and on top the
-    largest layer, in float32, with what is between its factors, and twice the largest that comes of
-    Winograd's algorithm, whose tiles are a few at a time: what came of measuring
-    (benchmarks/memory.py).
+    largest layer, in float32, with what is between its factors, and twice the largest that goes
+    into Winograd's algorithm or comes of it, whose tiles are a few at a time: what came of
+    measuring (benchmarks/memory.py).
     """
     asked = frozenset(layers)
     precision, wanted = _used(precision, asked), set(asked)
@@ -296,10 +297,13 @@ def footprint(
             kept, passing, tiled = [], [0.0], [0.0]
         if name.startswith("conv"):
             *kernels, bias = weights.convolutions[name]
-            width, kernel = bias.size, kernels[-1]
+            width = bias.size
             passing.append(4 * sum(each.shape[3] for each in kernels) / stride**2)
-            if algorithm(kernel.shape, precision, exact=exact) == "winograd":
-                tiled.append(4 * width / stride**2)
+            tiled += [
+                4 * max(each.shape[2:]) / stride**2
+                for each in kernels
+                if algorithm(each.shape, precision, exact=exact) == "winograd"
+            ]
             continue
         stride *= 2 if name.startswith("pool") else 1
         first = name == "relu1_1"

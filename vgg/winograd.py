@@ -55,7 +55,7 @@ def transformed(kernel: Any) -> tf.Tensor:
 class WinogradConvolution(keras.layers.Layer):
     """A frozen 3×3 convolution, stride 1, "same", float32, to about six digits.
 
-    It has no kernel but the transformed one, of four times the size.
+    It has no kernel but the transformed one, of four times the size. Not for XLA.
     """
 
     def __init__(self, kernel: np.ndarray, bias: np.ndarray | None, **options: Any) -> None:
