@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,10 +73,11 @@ def test_convolutions_are_the_2017_programs_for_adam_alone(
 @pytest.mark.parametrize(
     ("processor", "expected"),
     [
+        ("AuthenticAMD\nflags\t\t: fpu avx2", "float32"),
         ("AuthenticAMD\nflags\t\t: fpu avx2 avx512f", "float32"),
-        ("AuthenticAMD\nflags\t\t: avx512_bf16 avx2", "bfloat16"),
-        ("GenuineIntel\nflags\t\t: avx512_bf16 avx2", "float32"),
-        ("GenuineIntel\nflags\t\t: avx512_bf16 amx_bf16 amx_tile", "bfloat16"),
+        ("AuthenticAMD\nflags\t\t: avx512f avx512_bf16 avx2", "bfloat16"),
+        ("GenuineIntel\nflags\t\t: avx512f avx512_bf16 avx2", "float32"),
+        ("GenuineIntel\nflags\t\t: avx512f avx512_bf16 amx_bf16 amx_tile", "bfloat16"),
     ],
 )
 def test_bfloat16_is_for_processors_that_are_fast_in_it(
@@ -89,8 +91,26 @@ def test_bfloat16_is_for_processors_that_are_fast_in_it(
     monkeypatch.setattr(tensorflow, "features", processor_features.__wrapped__)
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     assert tensorflow.fastest_precision() == expected
+    assert tensorflow.adds_up_in_single() == ("avx512f" in processor)
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
     assert tensorflow.fastest_precision() == "float32"
+    assert not tensorflow.adds_up_in_single()
+
+
+@pytest.mark.parametrize("single", [True, False])
+def test_features_are_rounded_where_their_products_are_added_up_exactly(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, single: bool
+) -> None:
+    monkeypatch.setattr("neural_style_tf.commands.tensorflow.adds_up_in_single", lambda: single)
+    made: list[Any] = []
+
+    def steps(painting: runs.Run, stops: object) -> Iterator[Any]:
+        made.extend(painting.network()(np.zeros((1, 32, 32, 3), np.float32)).values())
+        return iter(())
+
+    monkeypatch.setattr(runs.Run, "steps", steps)
+    assert run(*PICTURES, *SHORT, "--precision", "bfloat16") == 0
+    assert {each.dtype.name for each in made} == {"bfloat16" if single else "float32"}
 
 
 @pytest.mark.parametrize("until", [None, "pool1", "pool2"])

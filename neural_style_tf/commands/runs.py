@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from absl import logging
 
 from neural_style_tf import files
-from neural_style_tf.commands import drafting, fitting, styles
+from neural_style_tf.commands import drafting, fitting, styles, tensorflow
 from neural_style_tf.commands.job import Job, check_sizes
 from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.recent import Recent
@@ -159,7 +159,7 @@ class Run:
             layers=self.objective.layers,
             precision=self.precision,
             exact=self.job.schedule.exact,
-            raw=True,
+            raw=tensorflow.adds_up_in_single(),
             sparing=self.sparing,
         )
 

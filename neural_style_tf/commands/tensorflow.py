@@ -86,6 +86,17 @@ def fastest_precision() -> str:
     return "bfloat16" if vectors or "amx_bf16" in known else "float32"
 
 
+def adds_up_in_single() -> bool:
+    """Whether products of bfloat16 are added up in float32 here, as losses want it.
+
+    TensorFlow has been started. GPUs do, and oneDNN, which wants AVX-512 for bfloat16; what takes
+    its place rounds in between, by up to 1 % of a Gram matrix.
+    """
+    if on_gpu():
+        return True
+    return os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0" and "avx512f" in features()
+
+
 def give_back_memory() -> None:
     """Have freed memory given back to the system; to be called before the first tensor is made.
 

@@ -343,7 +343,7 @@ def _trainer(
             pooling=job.pooling,
             layers=objective.layers,
             precision=precision,
-            raw=True,
+            raw=tensorflow.adds_up_in_single(),
         )
     with strategy.scope():
         model = TransformNet(
