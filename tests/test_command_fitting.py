@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -166,13 +167,28 @@ def test_memory_is_given_back_where_it_is_short_before_the_first_tensor(
     assert called[0] == ("give back" if gives_back else "tensor")
 
 
+def test_what_is_hidden_is_not_there_for_a_while() -> None:
+    import colorsys
+
+    from neural_style_tf.commands.tensorflow import _hidden
+
+    with _hidden("colorsys"):
+        assert sys.modules["colorsys"] is colorsys, "what somebody uses stays"
+    del sys.modules["colorsys"]
+    with _hidden("colorsys"), pytest.raises(ImportError):
+        importlib.import_module("colorsys")
+    assert importlib.import_module("colorsys").rgb_to_hsv(0, 0, 0) == (0, 0, 0)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_given_back_is_the_systems() -> None:
     """Whatever a tensor took is free again at once; in a process that has no tensor yet."""
     code = (
+        "import sys\n"
         "from neural_style_tf.commands import tensorflow\n"
-        "import vgg.network\n"
         "tensorflow.start()\n"
+        "import vgg.network\n"
+        "assert 'matplotlib' not in sys.modules, 'it takes a second to import, for nothing'\n"
         "tensorflow.give_back_memory()\n"
         "import tensorflow as tf\n"
         "def held():\n"

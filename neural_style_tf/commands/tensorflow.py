@@ -31,7 +31,8 @@ def start(*, look: bool = True, single: bool = False) -> str:
     # narrow layers.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _without_chatter() if quiet else contextlib.nullcontext():
-        import tensorflow as tf
+        with _hidden("matplotlib"):  # Keras would import it for plots: a second in six
+            import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
         if single and not gpus:
@@ -110,6 +111,19 @@ def give_back_memory() -> None:
         with contextlib.suppress(AttributeError):  # only glibc has it
             # Else the threshold rises to 32 MiB with use, and the heap of each thread keeps pieces.
             ctypes.CDLL(None).mallopt(_MMAP_THRESHOLD, _BLOCK)
+
+
+@contextlib.contextmanager
+def _hidden(name: str) -> Iterator[None]:
+    """As if that package were not installed, for who can do without it."""
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore
+    try:
+        yield
+    finally:
+        del sys.modules[name]
 
 
 @contextlib.contextmanager
