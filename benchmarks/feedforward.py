@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from neural_style_tf.descent import Descent
     from neural_style_tf.losses import Loss
 
+# Our L-BFGS; the same without its metric, as Johnson et al. had it; Adam as in the 2017 program.
+OPTIMIZERS = ["lbfgs", "plain", "adam"]
 # Evaluations after which the loss of an optimization is shown.
 SHOWN = (10, 20, 30, 50)
 # Distances from the border at which `borders` looks.
@@ -61,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("--styles", nargs="+", required=True, metavar="NAME=FILE")
     one.add_argument("--side", type=int, default=256, help="of the square that is painted")
     one.add_argument("--network", default="compact")
-    one.add_argument("--optimizers", nargs="*", default=["lbfgs", "adam"])
+    one.add_argument("--optimizers", nargs="*", default=OPTIMIZERS, choices=OPTIMIZERS)
     one.add_argument("--output", type=Path, help="folder for the pictures")
     one = commands.add_parser("speed")
     one.add_argument("--side", type=int, default=512)
@@ -111,10 +113,7 @@ def quality(options: argparse.Namespace) -> None:
         moments = Traced(loss.moments)(resize_style(painting, width))
         painter = Painter(net, [float(style == each) for each in net.styles])
         # Each traced once, for all photographs.
-        loops = [
-            _descent(loss, Schedule(optimizer=each, iterations=max(SHOWN), tolerance=0.0))
-            for each in options.optimizers
-        ]
+        loops = [_descent(loss, each) for each in options.optimizers]
         heads = [f"{o} after {n}" for o in options.optimizers for n in SHOWN]
         counts = [f"as many of {o}" for o in options.optimizers]
         print(f"\n| {name} | photograph | one pass | " + " | ".join((*heads, *counts)) + " |")
@@ -142,13 +141,17 @@ def quality(options: argparse.Namespace) -> None:
                 files.write(options.output / f"{name}-{Path(photo).stem}.png", painted)
 
 
-def _descent(loss: Loss, schedule: Schedule) -> Descent:
+def _descent(loss: Loss, name: str) -> Descent:
+    """Of one of `OPTIMIZERS`."""
     from neural_style_tf import optimizers
     from neural_style_tf.descent import Descent
-    from neural_style_tf.metrics import Spectral
+    from neural_style_tf.metrics import IDENTITY, Spectral
+
+    optimizer = "adam" if name == "adam" else "lbfgs"
+    schedule = Schedule(optimizer=optimizer, iterations=max(SHOWN), tolerance=0.0)
 
     def minimizer(_: Any, pixels: Any) -> optimizers.Optimizer:
-        return optimizers.make(schedule, Spectral(pixels))
+        return optimizers.make(schedule, IDENTITY if name == "plain" else Spectral(pixels))
 
     return Descent(loss.value_and_gradient, minimizer, schedule.resolved())
 
