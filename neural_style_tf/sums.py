@@ -97,9 +97,10 @@ def passed(features: tf.Tensor) -> tuple[Any, Callable[..., tf.Tensor]]:
 def _product_in_parts(flat: tf.Tensor) -> tf.Tensor:
     """FᵀF of bfloat16 `[N, C]`: `[C, C]`, float32.
 
-    A matrix product adds up in float32, but rounds what it gives to 8 bits, and a loss is made of
-    small differences of such numbers. In up to sixteen parts most of that is lost in the sum; not
-    in so many that more is written than read.
+    A matrix product adds up in float32 (by oneDNN with AVX-512, or on a GPU; elsewhere features had
+    better be float32), but rounds what it gives to 8 bits, and a loss is made of small differences
+    of such numbers. In up to sixteen parts most of that is lost in the sum; not in so many that
+    more is written than read.
     """
     count, channels = tf.shape(flat)[0], flat.shape[1]
     parts = tf.clip_by_value(count // channels, 1, 16)

@@ -109,6 +109,22 @@ def test_of_several_workers_each_counts_its_own_photographs(
     assert batches == {2: 1, 4: 2}
 
 
+@pytest.mark.parametrize("single", [True, False])
+def test_features_are_rounded_where_their_products_are_added_up_exactly(
+    monkeypatch: pytest.MonkeyPatch, single: bool
+) -> None:
+    asked = []
+
+    def build(weights: object, *, raw: bool = False, **how: object) -> None:
+        asked.append(raw)
+        raise OptionError("that is all that was to be seen")
+
+    monkeypatch.setattr("vgg.network.build", build)
+    monkeypatch.setattr("neural_style_tf.commands.tensorflow.adds_up_in_single", lambda: single)
+    assert run(*TRAIN, "--steps", "1", "--output", "net.npz") == 2
+    assert asked == [single]
+
+
 def test_several_styles_with_names_in_npz_and_tensorboard() -> None:
     pytest.importorskip("tensorboard", reason="needs tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

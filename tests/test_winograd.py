@@ -35,6 +35,20 @@ def near(given: Any, expected: np.ndarray) -> None:
     np.testing.assert_allclose(given, expected, 0, 5e-6 * np.abs(expected).max())
 
 
+def test_tiles_are_odd_in_number() -> None:
+    """Their rows would push each other out of the caches: nothing else tells of it but the time."""
+    import tensorflow as tf
+
+    from vgg.winograd import _Tiling
+
+    for across in (4, 5):
+        tiling = _Tiling(*map(tf.constant, (8, 4 * across, 2, across)))
+        for rows in (1, 2):
+            tiles = rows * across
+            seen = tiling.seen(tf.constant(0), tf.constant(rows))
+            assert seen.shape == (36, tiles if tiles % 2 else tiles + 1)
+
+
 SIZES = ((8, 12), (5, 7), (6, 3), (1, 1), (2, 18), (28, 9), (29, 3))
 # Numbers of tiles at a time: of all, of one row of tiles, of as many rows as fit.
 STRIPS = {"whole": 2**22, "a row": 1, "rows": 9 * 36 * 6}

@@ -91,7 +91,7 @@ def adds_up_in_single() -> bool:
     """Whether products of bfloat16 are added up in float32 here, as losses want it.
 
     TensorFlow has been started. GPUs do, and oneDNN, which wants AVX-512 for bfloat16; what takes
-    its place rounds in between, by up to 1 % of a Gram matrix.
+    its place rounds in between, by some tenths of a percent of a Gram matrix.
     """
     if on_gpu():
         return True
