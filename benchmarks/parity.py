@@ -172,8 +172,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     if options.network != "tiny":
         named.append(Path(options.network))
     for path in filter(None, named):
-        if not path.is_file():
-            parser.error(f"expected a file, got {path}; name one that is there")
+        try:
+            peer.existing(path)
+        except peer.RunError as error:
+            parser.error(str(error))
     return options
 
 

@@ -51,6 +51,17 @@ class RunError(Exception):
     """A program that is not there, failed, or printed or wrote something else than expected."""
 
 
+def existing(path: Path) -> Path:
+    """The file, made absolute: the programs run in folders of their own.
+
+    Raises:
+        RunError: there is none.
+    """
+    if not path.is_file():
+        raise RunError(f"expected a file, got {path}; name one that is there")
+    return path.resolve()
+
+
 class Program(NamedTuple):
     """How to start a program: its name in tables, its command, and flags that it always gets."""
 

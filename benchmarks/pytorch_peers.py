@@ -122,8 +122,11 @@ def main(argv: list[str] | None = None) -> int:
     add("--style-transfer-pytorch", type=Path, help="a checkout of crowsonkb's")
     add("--sheet", type=Path, help="also write the last pictures here, side by side")
     options = parser.parse_args(argv)
-    content, _, style = options.pair.partition(":")
-    match = Match(Path(content).resolve(), Path(style).resolve(), options.width)
+    try:
+        peer.existing(options.network)
+        match = Match.of(options.pair, options.width)
+    except peer.RunError as error:
+        parser.error(str(error))
     network, work, python = options.network.resolve(), options.work.resolve(), options.peer_python
     longest, scale = sized(match)
 

@@ -63,6 +63,16 @@ class Match:
     style: Path
     width: int
 
+    @classmethod
+    def of(cls, pair: str, width: int) -> Match:
+        """Of `CONTENT:STYLE`.
+
+        Raises:
+            peer.RunError: one of them is not a file.
+        """
+        content, _, style = pair.partition(":")
+        return cls(peer.existing(Path(content)), peer.existing(Path(style)), width)
+
     @property
     def name(self) -> str:
         """A name for tables and folders."""
@@ -261,7 +271,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--widths", nargs="+", type=int, default=[256, 512])
     add("--work", type=Path, required=True, help="a folder for what the programs write")
     options = parser.parse_args(argv)
-    for name in ("peer", "network", "work"):
+    try:
+        options.reference = peer.reference_program(options.peer.resolve(), options.peer_python)
+        peer.existing(options.network)
+        options.matches = [Match.of(p, width) for p in options.pairs for width in options.widths]
+    except peer.RunError as error:
+        parser.error(str(error))
+    for name in ("network", "work"):
         setattr(options, name, getattr(options, name).resolve())
     return options
 
@@ -269,33 +285,27 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run, print, write."""
     options = parse(argv)
-    reference = peer.reference_program(options.peer, options.peer_python)
     results: dict[str, dict[str, Curve]] = {}
-    for pair in options.pairs:
-        content, _, style = pair.partition(":")
-        for width in options.widths:
-            match = Match(Path(content).resolve(), Path(style).resolve(), width)
-            folder = options.work / match.name
-            judge = Judge(options.network, match)
-            curves = {
-                "reference": reference_curve(
-                    reference, match, options.network, folder / "reference", judge
-                )
-            }
-            for program in PROGRAMS:
-                name = re.sub(r"\W+", "-", program.name)
-                curves[program.name] = our_curve(
-                    program, match, options.network, folder / name, judge
-                )
-            results[match.name] = curves
-            print(table(match, curves["reference"], curves), flush=True)
-            begin, pace, memory = paced(ADAM, match, options.network, folder)
-            print(f"adam: {begin:.1f} s to start, {pace:.3g} s/iteration, {memory >> 20} MiB\n")
-            plain = {
-                name: {program: dataclasses.asdict(curve) for program, curve in each.items()}
-                for name, each in results.items()
-            }
-            (options.work / "versus.json").write_text(json.dumps(plain, indent=1))
+    for match in options.matches:
+        folder = options.work / match.name
+        judge = Judge(options.network, match)
+        curves = {
+            "reference": reference_curve(
+                options.reference, match, options.network, folder / "reference", judge
+            )
+        }
+        for program in PROGRAMS:
+            name = re.sub(r"\W+", "-", program.name)
+            curves[program.name] = our_curve(program, match, options.network, folder / name, judge)
+        results[match.name] = curves
+        print(table(match, curves["reference"], curves), flush=True)
+        begin, pace, memory = paced(ADAM, match, options.network, folder)
+        print(f"adam: {begin:.1f} s to start, {pace:.3g} s/iteration, {memory >> 20} MiB\n")
+        plain = {
+            name: {program: dataclasses.asdict(curve) for program, curve in each.items()}
+            for name, each in results.items()
+        }
+        (options.work / "versus.json").write_text(json.dumps(plain, indent=1))
     try:
         plot(options.work / "versus.png", results)
     except ImportError:
