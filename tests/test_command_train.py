@@ -169,7 +169,7 @@ def test_an_interrupted_training_goes_on(folder: Path, capsys: pytest.CaptureFix
     assert "Interrupted: with --resume the same command goes on" in err
     kept = folder / "net.npz.training"
     with np.load(kept) as arrays:
-        done = int(arrays["adam/0"])
+        done = int(arrays["soap/0"])
     assert 0 < done < 80
     assert not (folder / "net.npz").exists()
 

@@ -48,7 +48,7 @@ FLOORS = (
         *("audio.spectrogram", "audio.features"),
     ),
     (
-        *("tiles", "figures.measures", "transform.painter", "transform.export"),
+        *("tiles", "figures.measures", "transform.painter", "transform.export", "transform.soap"),
         *("audio.expected", "audio.phase", "audio.texture"),
     ),
     ("adam", "lbfgs"),

@@ -123,6 +123,7 @@ class Job:
             "styles": list(self.names),
             "photographs": len(self.photos),
             "margin": MARGIN,
+            "optimizer": "soap",
             "network": weights.name,
             "pooling": self.pooling,
             "architecture": {

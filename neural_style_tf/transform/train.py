@@ -18,7 +18,11 @@ from neural_style_tf.losses import Loss, Targets, Terms
 from neural_style_tf.transform.architecture import MARGIN
 from neural_style_tf.transform.model import TransformNet, keras
 from neural_style_tf.transform.photos import Photos
+from neural_style_tf.transform.soap import Soap
 from neural_style_tf.transform.training import Training
+
+# Steps in which the learning rate rises, where there are ten times as many.
+WARM_UP = 20
 
 
 class Record(NamedTuple):
@@ -45,7 +49,7 @@ class Record(NamedTuple):
 
 
 class Trainer:
-    """A network in training: weights, Adam's state and the number of the step.
+    """A network in training: weights, the optimizer's state and the number of the step.
 
     An example is painted whole, and judged in a part that is `2·MARGIN` rows and columns smaller,
     anywhere in it. If it were judged to its border, where the loss network sees zeros, the network
@@ -89,10 +93,14 @@ class Trainer:
         ones = tf.ones(len(styles))
         self.loudness = objective.style_weight * tf.add_n(apart) if apart else ones
         with self.strategy.scope():
+            # The first steps are short ones: what the optimizer goes by is hardly known yet.
+            first = min(WARM_UP, training.steps // 10)
             schedule = keras.optimizers.schedules.CosineDecay(
-                training.learning_rate, training.steps
+                *(0.0 if first else training.learning_rate, training.steps - first),
+                warmup_target=training.learning_rate if first else None,
+                warmup_steps=first,
             )
-            self.optimizer = keras.optimizers.Adam(schedule, epsilon=1e-8)
+            self.optimizer = Soap(schedule)
             self.optimizer.build(self.variables)
         self._judge: Any = None
 
@@ -103,8 +111,8 @@ class Trainer:
 
     def state(self) -> dict[str, np.ndarray]:
         """All that a training needs to go on as if it had not stopped, by name."""
-        adam = {f"adam/{i}": v.numpy() for i, v in enumerate(self.optimizer.variables)}
-        return {**self.model.arrays(), **adam}
+        own = {f"soap/{i}": v.numpy() for i, v in enumerate(self.optimizer.variables)}
+        return {**self.model.arrays(), **own}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go on from what `state` gave.
@@ -115,7 +123,7 @@ class Trainer:
         for name, variable in self.model.named.items():
             variable.assign(state[name])
         for index, variable in enumerate(self.optimizer.variables):
-            variable.assign(state[f"adam/{index}"])
+            variable.assign(state[f"soap/{index}"])
 
     def records(
         self, photos: Photos, stops: Collection[int] = (), heartbeat: float = 1.0

@@ -32,7 +32,7 @@ class Training:
         "width of the style pictures in pixels (default: 1.5 times the size)",
         type=int,
     )
-    learning_rate: float = option(1.5e-3, "of Adam, at the beginning; it falls to 0 along a cosine")
+    learning_rate: float = option(2e-3, "of SOAP, at its highest; it falls to 0 along a cosine")
     seed: int = option(0, "of the weights, of the order of the photographs and of their crops")
 
     @property
