@@ -21,7 +21,7 @@ train() {
 
 train "$work/small.npz" --size 128 --steps 8000 --learning-rate 3e-3
 train "$work/medium.npz" --size 192 --steps 9000 --initial "$work/small.npz"
-train "$work/large.npz" --size 256 --steps 12000 --learning-rate 1.5e-3 --seed 1 \
+train "$work/large.npz" --size 256 --steps 18000 --learning-rate 1.5e-3 --seed 1 \
     --initial "$work/medium.npz"
 python - "$work/large.npz" "$output" <<'PYTHON'
 import sys

@@ -123,3 +123,7 @@ def test_it_is_made_again_of_its_settings() -> None:
     again = Soap.from_config(first.get_config())
     one, other = (given(each, np.ones(SHAPE), drawn()) for each in (first, again))
     np.testing.assert_array_equal(one, other)
+
+
+def test_a_gradient_that_is_not_finite_is_left_to_the_loss_to_tell() -> None:
+    assert not np.isfinite(given(Soap(0.1), np.ones(SHAPE), [np.full(SHAPE, np.nan)] * 12)).any()

@@ -125,7 +125,12 @@ class Soap(keras.optimizers.Optimizer):
         def later() -> tf.Tensor:
             return tf.cond(step % self.every == 0, iterated, lambda: basis)
 
-        return tf.cond(step == 0, lambda: tf.linalg.eigh(covariance)[1][:, ::-1], later)
+        def first() -> tf.Tensor:
+            # Of what is not finite it would find none, and say so: the loss will tell.
+            finite = tf.where(tf.math.is_finite(covariance), covariance, tf.zeros_like(covariance))
+            return tf.linalg.eigh(finite)[1][:, ::-1]
+
+        return tf.cond(step == 0, first, later)
 
 
 def _ridge(covariance: tf.Tensor) -> tf.Tensor:
