@@ -153,9 +153,11 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare the 2017 program with ours.")
     parser.add_argument("--peer", type=Path, required=True, help="a checkout of the 2017 program")
     parser.add_argument("--peer-python", default=sys.executable, help="the Python that runs it")
-    parser.add_argument("--network", default="tiny", help="a .mat file (default: a tiny one)")
-    parser.add_argument("--content", type=Path, help="default: a drawn picture")
-    parser.add_argument("--styles", type=Path, nargs="+", help="default: two drawn pictures")
+    parser.add_argument("--network", type=peer.existing, help="a .mat file; default: a tiny one")
+    parser.add_argument("--content", type=peer.existing, help="default: a drawn picture")
+    parser.add_argument(
+        "--styles", type=peer.existing, nargs="+", help="default: two drawn pictures"
+    )
     parser.add_argument("--width", type=int, help="default: the content's own")
     parser.add_argument(
         "--learning-rate",
@@ -168,14 +170,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if options.iterations < 5:
         parser.error(f"expected --iterations of 5 or more, got {options.iterations}")
-    named = [options.content, *(options.styles or ())]
-    if options.network != "tiny":
-        named.append(Path(options.network))
-    for path in filter(None, named):
-        try:
-            peer.existing(path)
-        except peer.RunError as error:
-            parser.error(str(error))
     return options
 
 
@@ -190,10 +184,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             peer.write_inputs(folder)
-            network = Path(options.network).resolve()
-            if options.network == "tiny":
-                network = folder / peer.NETWORK
-            content = (options.content or folder / "content.png").resolve()
+            network = options.network or folder / peer.NETWORK
+            content = options.content or folder / "content.png"
             styles = options.styles or [folder / "style_a.png", folder / "style_b.png"]
             print(header(options.iterations), flush=True)
             for case in cases(content, options.width, len(styles)):
@@ -201,7 +193,7 @@ def main() -> int:
                     case,
                     network=str(network),
                     content=str(content),
-                    styles=[str(style.resolve()) for style in styles],
+                    styles=[str(style) for style in styles],
                     iterations=options.iterations,
                 )
                 flags += ["--learning-rate", options.learning_rate]

@@ -7,6 +7,7 @@ code reads both.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import re
@@ -51,15 +52,26 @@ class RunError(Exception):
     """A program that is not there, failed, or printed or wrote something else than expected."""
 
 
-def existing(path: Path) -> Path:
-    """The file, made absolute: the programs run in folders of their own.
+def existing(text: str) -> Path:
+    """A file that an option names, made absolute: the programs run in folders of their own.
 
     Raises:
-        RunError: there is none.
+        argparse.ArgumentTypeError: there is none.
     """
+    path = Path(text)
     if not path.is_file():
-        raise RunError(f"expected a file, got {path}; name one that is there")
+        raise argparse.ArgumentTypeError(f"expected a file, got {text}; name one that is there")
     return path.resolve()
+
+
+def pair(text: str) -> tuple[Path, Path]:
+    """The files of `CONTENT:STYLE`.
+
+    Raises:
+        argparse.ArgumentTypeError: one of them is none.
+    """
+    content, _, style = text.partition(":")
+    return existing(content), existing(style)
 
 
 class Program(NamedTuple):

@@ -113,8 +113,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
-    add("--network", type=Path, required=True, help="the VGG-19 .mat file")
-    add("--pair", required=True, metavar="CONTENT:STYLE")
+    add("--network", type=peer.existing, required=True, help="the VGG-19 .mat file")
+    add("--pair", type=peer.pair, required=True, metavar="CONTENT:STYLE")
     add("--width", type=int, default=256, help="default 256")
     add("--work", type=Path, required=True, help="a folder for what the programs write")
     add("--peer-python", default=sys.executable, help="the Python that runs the peers")
@@ -122,12 +122,8 @@ def main(argv: list[str] | None = None) -> int:
     add("--style-transfer-pytorch", type=Path, help="a checkout of crowsonkb's")
     add("--sheet", type=Path, help="also write the last pictures here, side by side")
     options = parser.parse_args(argv)
-    try:
-        peer.existing(options.network)
-        match = Match.of(options.pair, options.width)
-    except peer.RunError as error:
-        parser.error(str(error))
-    network, work, python = options.network.resolve(), options.work.resolve(), options.peer_python
+    match = Match(*options.pair, options.width)
+    network, work, python = options.network, options.work.resolve(), options.peer_python
     longest, scale = sized(match)
 
     caffe, torchvision = work / "vgg19-caffe.pth", work / "hub/checkpoints/vgg19-dcbb9e9d.pth"

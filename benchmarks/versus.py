@@ -63,16 +63,6 @@ class Match:
     style: Path
     width: int
 
-    @classmethod
-    def of(cls, pair: str, width: int) -> Match:
-        """Of `CONTENT:STYLE`.
-
-        Raises:
-            peer.RunError: one of them is not a file.
-        """
-        content, _, style = pair.partition(":")
-        return cls(peer.existing(Path(content)), peer.existing(Path(style)), width)
-
     @property
     def name(self) -> str:
         """A name for tables and folders."""
@@ -266,19 +256,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--peer", type=Path, required=True, help="a checkout of anishathalye/neural-style")
     add("--peer-python", default=sys.executable, help="the Python that runs it")
-    add("--network", type=Path, required=True, help="the VGG-19 .mat file")
-    add("--pairs", nargs="+", required=True, metavar="CONTENT:STYLE")
+    add("--network", type=peer.existing, required=True, help="the VGG-19 .mat file")
+    add("--pairs", nargs="+", type=peer.pair, required=True, metavar="CONTENT:STYLE")
     add("--widths", nargs="+", type=int, default=[256, 512])
     add("--work", type=Path, required=True, help="a folder for what the programs write")
     options = parser.parse_args(argv)
     try:
         options.reference = peer.reference_program(options.peer.resolve(), options.peer_python)
-        peer.existing(options.network)
-        options.matches = [Match.of(p, width) for p in options.pairs for width in options.widths]
     except peer.RunError as error:
         parser.error(str(error))
-    for name in ("network", "work"):
-        setattr(options, name, getattr(options, name).resolve())
+    options.work = options.work.resolve()
+    options.matches = [Match(*pair, width) for pair in options.pairs for width in options.widths]
     return options
 
 

@@ -179,6 +179,15 @@ def test_an_interrupted_training_goes_on(folder: Path, capsys: pytest.CaptureFix
     assert "its training is {'steps': 80" in error(
         capsys, *TRAIN, *steps, "--resume", "--learning-rate", "0.1"
     )
+    with np.load(kept) as arrays:  # as the program kept it before: by Adam
+        state = dict(arrays)
+    settings = json.loads(str(state["settings"]))
+    assert settings.pop("optimizer") == "soap"
+    now = kept.read_bytes()
+    with kept.open("wb") as file:
+        np.savez(file, **{**state, "settings": np.array(json.dumps(settings))})
+    assert "its optimizer is None, got soap" in error(capsys, *TRAIN, *steps, "--resume")
+    kept.write_bytes(now)
     assert f"Going on after step {done} of 80" in told(*steps, "--resume")
     assert not kept.exists()
     told(*steps[:2], "--output", "whole.npz")

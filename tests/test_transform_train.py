@@ -110,12 +110,9 @@ def test_the_learning_rate_rises_and_falls(shallow: Any, steps: int, first: int)
     for step in range(steps + 1):
         optimizer.iterations.assign(step)
         rates.append(float(optimizer.learning_rate))
-    rising, falling = (
-        np.linspace(0, 0.1, first + 1),
-        np.cos(np.linspace(0, np.pi, steps + 1 - first)),
-    )
-    np.testing.assert_allclose(rates[: first + 1], rising if first else [0.1], atol=1e-6)
-    np.testing.assert_allclose(rates[first:], 0.05 * (1 + falling), atol=1e-6)
+    np.testing.assert_allclose(rates[:first], np.linspace(0, 0.1, first, False), atol=1e-6)
+    turn = np.linspace(0, np.pi, steps + 1 - first)
+    np.testing.assert_allclose(rates[first:], 0.05 * (1 + np.cos(turn)), atol=1e-6)
 
 
 def test_what_is_judged_lies_anywhere_within_what_is_painted(shallow: Any) -> None:

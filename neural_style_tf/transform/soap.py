@@ -2,7 +2,7 @@
 
 What Gram matrices say of a network's weights is lopsided: along few directions the loss is steep,
 along most it is flat, and these are not the weights' own axes, along which Adam has its steps. In
-the axes of the gradient's own covariance the same steps come as far in less than half as many.
+the axes of the gradient's own covariance a short training is as far in less than half as many.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Soap(keras.optimizers.Optimizer):
     gradients have seven digits of.
 
     Args:
-        learning_rate: a number or a schedule; about the size of each number's step.
+        learning_rate: a number or a schedule; about the size of each number's step, in its unit.
         beta: of all averages, how much of the past is kept at each step.
         epsilon: added to the root of the squares.
         every: steps from one change of the bases to the next.

@@ -96,8 +96,9 @@ class Trainer:
             # The first steps are short ones: what the optimizer goes by is hardly known yet.
             first = min(WARM_UP, training.steps // 10)
             schedule = keras.optimizers.schedules.CosineDecay(
-                *(0.0 if first else training.learning_rate, training.steps - first),
-                warmup_target=training.learning_rate if first else None,
+                initial_learning_rate=0.0,
+                decay_steps=training.steps - first,
+                warmup_target=training.learning_rate,
                 warmup_steps=first,
             )
             self.optimizer = Soap(schedule)
