@@ -122,7 +122,8 @@ def main(argv: list[str] | None = None) -> int:
     add("--style-transfer-pytorch", type=Path, help="a checkout of crowsonkb's")
     add("--sheet", type=Path, help="also write the last pictures here, side by side")
     options = parser.parse_args(argv)
-    match = Match(*options.pair, options.width)
+    content, style = options.pair
+    match = Match(content, style, options.width)
     network, work, python = options.network, options.work.resolve(), options.peer_python
     longest, scale = sized(match)
 

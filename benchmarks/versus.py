@@ -266,7 +266,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     except peer.RunError as error:
         parser.error(str(error))
     options.work = options.work.resolve()
-    options.matches = [Match(*pair, width) for pair in options.pairs for width in options.widths]
+    options.matches = [
+        Match(content, style, width) for content, style in options.pairs for width in options.widths
+    ]
     return options
 
 
