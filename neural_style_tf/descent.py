@@ -131,8 +131,8 @@ class Descent:
         del pixels, learnt  # all that is needed of them is in the state
         if not state.finite:
             raise DivergedError(
-                "the loss at the start is NaN or infinite: expected a finite number; lower the "
-                "weights, or check the network and what it was given"
+                "the loss at the start, or its gradient, is NaN or infinite: expected finite "
+                "numbers; lower the weights, or check the network and what it was given"
             )
         if not before:
             yield _step(state, own, 0, total)

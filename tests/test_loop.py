@@ -413,8 +413,22 @@ def test_infinity_stops_the_run_with_the_last_finite_picture(
 def test_a_first_picture_without_a_finite_loss_is_an_error_at_once(
     shallow: Any, content: Picture, style: Picture
 ) -> None:
-    with pytest.raises(DivergedError, match="the loss at the start is NaN or infinite"):
+    with pytest.raises(DivergedError, match="the loss at the start, or its gradient, is NaN"):
         next(stylize(Exploding(shallow, 3), content, [style]))
+
+
+def test_so_is_one_without_a_finite_gradient(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    @tf.custom_gradient
+    def steep(x: tf.Tensor) -> Any:
+        return tf.identity(x), lambda upstream: upstream * np.nan
+
+    def network(pixels: tf.Tensor) -> Mapping[str, tf.Tensor]:
+        return {name: steep(value) for name, value in shallow(pixels).items()}
+
+    with pytest.raises(DivergedError, match="the loss at the start, or its gradient, is NaN"):
+        next(stylize(network, content, [style]))
 
 
 @pytest.mark.parametrize(
