@@ -65,19 +65,32 @@ def test_noise_has_the_spectrum_that_was_asked_for(distill: None) -> None:
         assert np.log(slow / fast) / np.log(64.5 / 11) / 2 == pytest.approx(exponent, abs=0.4)
 
 
-def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_the_export_is_the_student(distill: None, tmp_path: Path, rounds: int) -> None:
     """All of the training on a random teacher; then PyTorch and Keras see the same."""
     torch = pytest.importorskip("torch", reason="the training script needs PyTorch")
+    pytest.importorskip("pytorch_optimizer", reason="the training script needs it")
     from bank import WEIGHTS
     from networks import NAMES, Teacher
     from train import Settings, Training
 
     from neural_style_tf.networks import embedded
+    from vgg.errors import WeightsError
     from vgg.network import build
     from vgg.weights import Weights, read, write_npz
 
     teacher = Weights(tiny.weights((64, 128, 256, 512, 512)), np.array(tiny.MEAN_PIXEL))
-    settings = Settings(fit_crops=16, crops=6, grown=1, size=48, steps=4, batch=4, warmup=1)
+    settings = Settings(
+        fit_crops=16,
+        rounds=rounds,
+        crops=6,
+        grown=1,
+        size=48,
+        steps=4,
+        batch=4,
+        learning_rate=3e-4,
+        warmup=1,
+    )
     data = [tiny.picture(64, 80, 1), tiny.picture(90, 70, 2)]
 
     def begun() -> Training:
@@ -86,13 +99,15 @@ def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
     training = begun()
     running = training.run(tmp_path / "whole", every=2)
     lines = [next(running)]
-    assert training.grown is not None
-    assert not training.grown.requires_grad
     fitted = training.student.factors["conv4_1/1"].detach().clone()
     lines.append(next(running))
     assert not torch.equal(fitted, training.student.factors["conv4_1/1"])
+    assert training.grown is not None
+    assert not training.grown.requires_grad
+    grown = training.grown
     shutil.copytree(tmp_path / "whole", tmp_path / "cut")
     lines.append(next(running))
+    assert torch.equal(grown, training.grown) == (rounds == 1)
     taught = {name: value.clone() for name, value in training.student.state_dict().items()}
     lines += running
     # What was taught stays; what was not is embedded, or fitted, anew.
@@ -122,6 +137,15 @@ def test_the_export_is_the_student(distill: None, tmp_path: Path) -> None:
         wanted = expected[layer].numpy().transpose(0, 2, 3, 1)
         # float16 kernels, one after the other.
         assert np.abs(seen[layer] - wanted).max() <= 0.02 * np.abs(wanted).max(), layer
+    gone_on = Training(Teacher(teacher), data, settings, "cpu", read(tmp_path / "student.npz"))
+    with torch.no_grad():
+        again = gone_on.student(torch.tensor(pixels.transpose(2, 0, 1)[None].copy()))
+    for layer in layers:
+        wanted = seen[layer].numpy().transpose(0, 3, 1, 2)
+        assert np.abs(again[layer].numpy() - wanted).max() <= 1e-4 * np.abs(wanted).max(), layer
+    assert next(gone_on.run(tmp_path / "on", every=2)).startswith("step 2, loss ")
+    with pytest.raises(WeightsError, match=r"kernel: expected \(32, 3, 3, 3\), got \(64, "):
+        Training(Teacher(teacher), data, settings, "cpu", teacher)
 
 
 def test_the_distance_is_what_is_missed_of_features_and_of_gram_matrices(distill: None) -> None:

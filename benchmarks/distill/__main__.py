@@ -2,10 +2,11 @@
 
     python benchmarks/distill --teacher imagenet-vgg-verydeep-19.mat --pictures DIR
 
-Fits every layer by least squares, then all of them together by Adam (on two cores some twenty
-minutes and an hour; with `--precision bfloat16`, where there is a matrix unit, half of that): kill
-it and start it again, it continues. Writes `vgg/compact.npz` with each checkpoint. Uses a GPU where
-PyTorch has one.
+Fits every layer by least squares, or goes on from a network that it made (`--start`), then teaches
+all of them together by SOAP: kill it and start it again, it continues. Writes `vgg/compact.npz`
+with each checkpoint. Takes some hours on two cores, an hour with `--precision bfloat16` where the
+processor has that, and uses a GPU where PyTorch has one. Besides this project it wants torch and
+pytorch_optimizer.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Train the compact network.")
     parser.add_argument("--teacher", type=Path, required=True, help="a file of VGG-19")
     parser.add_argument("--pictures", type=Path, required=True, help="a folder, searched whole")
+    parser.add_argument("--start", type=Path, help="go on from this compact network")
     parser.add_argument("--work", type=Path, default=Path("distill"), help="checkpoint and log")
     parser.add_argument("--output", type=Path, default=ROOT / "vgg" / "compact.npz")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -50,8 +52,9 @@ def main() -> int:
                 f"--precision: expected float32 or bfloat16, got {settings.precision}"
             )
         found = pictures.read(options.pictures)
+        start = read(options.start) if options.start else None
         training = Training(
-            Teacher(read(options.teacher)), list(found.values()), settings, options.device
+            Teacher(read(options.teacher)), list(found.values()), settings, options.device, start
         )
         print(f"{len(found)} pictures, {options.device}", flush=True)
         for line in training.run(options.work):
@@ -65,6 +68,7 @@ def main() -> int:
                         "license": "CC BY 4.0, derived from the teacher",
                         "made_by": "benchmarks/distill (PyTorch)",
                         "pictures": len(found),
+                        "start": start.fingerprint if start else "least squares",
                         "steps": training.step,
                         "missed": {k: round(v, 4) for k, v in training.missed.items()},
                         "settings": settings._asdict(),

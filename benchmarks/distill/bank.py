@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from grown import gram
 from networks import Teacher
 from torch import Tensor
 
@@ -16,6 +15,11 @@ GRAMS = 0.3
 FLOOR = 0.1
 
 
+def rows(features: Tensor) -> Tensor:
+    """`[B, C, h, w]` -> `[B, h·w, C]`."""
+    return features.permute(0, 2, 3, 1).flatten(1, 2)
+
+
 def thinned(layer: str, activation: Tensor) -> Tensor:
     """Every second position both ways where there are very many: memory is what limits a bank."""
     return activation[..., ::2, ::2] if layer == "relu2_1" else activation
@@ -23,6 +27,8 @@ def thinned(layer: str, activation: Tensor) -> Tensor:
 
 class Bank:
     """Pictures and the teacher's features of them.
+
+    In whatever precision `torch.autocast` has it where it is made and asked.
 
     Args:
         teacher: asked once.
@@ -32,16 +38,22 @@ class Bank:
     def __init__(self, teacher: Teacher, pixels: Tensor, batch: int = 32) -> None:
         self.pixels = pixels
         kept: dict[str, list[Tensor]] = {layer: [] for layer in WEIGHTS}
+        spread: dict[str, list[Tensor]] = {layer: [] for layer in WEIGHTS}
+        sizes: dict[str, list[Tensor]] = {layer: [] for layer in WEIGHTS}
         with torch.no_grad():
             for part in pixels.split(batch):
                 part = part.to(teacher.mean.device, memory_format=torch.channels_last)
                 for layer, activation in teacher(part, tuple(WEIGHTS)).items():
                     if layer in kept:
-                        kept[layer].append(thinned(layer, activation).half().cpu())
-        self.asked = {layer: torch.cat(parts) for layer, parts in kept.items()}
-        # Picture by picture: all at once would take as much memory again in float32.
-        self.spread = {k: torch.stack([_spread(f) for f in v]) for k, v in self.asked.items()}
-        self.sizes = {k: torch.stack([_size(f) for f in v]) for k, v in self.asked.items()}
+                        seen = thinned(layer, activation).float()
+                        kept[layer].append(seen.half().cpu())
+                        centred = seen - seen.mean((2, 3), keepdim=True)
+                        spread[layer].append(centred.square().sum((1, 2, 3)))
+                        sizes[layer].append(_between_grams(torch.zeros_like(seen), seen))
+        self.asked, self.spread, self.sizes = (
+            {layer: torch.cat(parts) for layer, parts in each.items()}
+            for each in (kept, spread, sizes)
+        )
 
     def distance(self, given: dict[str, Tensor], chosen: Tensor) -> Tensor:
         """What the student misses of some of the pictures: each layer's features, relative to how
@@ -51,13 +63,13 @@ class Bank:
             given: the student's activations, with at least those of `WEIGHTS`.
             chosen: which pictures of the bank they are of, `[B]`.
         """
-        total = given["relu4_1"].new_zeros(())
+        total = torch.zeros((), device=given["relu4_1"].device)
         for layer, weight in WEIGHTS.items():
-            got = thinned(layer, given[layer])
+            got = thinned(layer, given[layer]).float()
             asked = self.asked[layer][chosen].to(got)
             wrong = (got - asked).square().sum((1, 2, 3))
             total = total + weight * _relative(wrong, self.spread[layer], chosen)
-            wrong = (gram(got) - gram(asked)).square().sum((1, 2))
+            wrong = _between_grams(got, asked)
             total = total + GRAMS * weight * _relative(wrong, self.sizes[layer], chosen)
         return total
 
@@ -66,10 +78,12 @@ def _relative(wrong: Tensor, sizes: Tensor, chosen: Tensor) -> Tensor:
     return (wrong / (sizes[chosen] + FLOOR * sizes.mean()).to(wrong)).mean()
 
 
-def _spread(features: Tensor) -> Tensor:
-    features = features.float()
-    return (features - features.mean((1, 2), keepdim=True)).square().sum()
+def _between_grams(one: Tensor, other: Tensor) -> Tensor:
+    """|G − H|² of the Gram matrices of features F and A, `[B, C, h, w]`: `[B]`.
 
-
-def _size(features: Tensor) -> Tensor:
-    return gram(features.float()[None]).square().sum()
+    FᵀF − AᵀA is the symmetric part of (F−A)ᵀ(F+A): one product, and one that is as small as the
+    difference, of which eight bits are enough.
+    """
+    product = (rows(one - other).mT @ rows(one + other)).float()
+    difference = (product + product.mT) / 2
+    return difference.square().sum((1, 2)) / one[0].numel() ** 2

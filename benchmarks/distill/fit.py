@@ -63,9 +63,11 @@ def fit(
                     _fit_layer(student, name, kernel, seen, asked, random)
                 seen = student.convolve(name, seen)
             else:
-                student.kernel.copy_(kernel[kept])
-                student.bias.copy_(teacher.biases[0][kept])
-                seen = before[:, kept] / scale
+                if not fixed:
+                    student.kernel.copy_(kernel[kept])
+                    student.bias.copy_(teacher.biases[0][kept])
+                centred = seen - student.mean
+                seen = functional.conv2d(centred, student.kernel, student.bias, padding=1) / scale
             if following is not None:
                 kernel = following
                 if name in KEPT:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vgg.errors import WeightsError
 from vgg.weights import Weights
 
 # Channels between the factors of each convolution: what a 1×1 leaves for the 3×3 to see, and what
@@ -164,6 +165,42 @@ class Student(nn.Module):
                     x = functional.conv2d(x, self.embeddings[layer].T[:, :, None, None])
                 outputs[layer] = x * self.scales[index]
         return outputs
+
+    def take(self, weights: Weights, sizes: Collection[Tensor]) -> None:
+        """Become the network that `weights` wrote; which channels are kept is not known of it.
+
+        Args:
+            weights: of a network of this shape.
+            sizes: root mean squares of the teacher's activations, in order.
+
+        Raises:
+            WeightsError: it is of another shape.
+        """
+        for scale, size in zip(self.scales, sizes, strict=True):
+            scale.copy_(size)
+        given: dict[str, np.ndarray] = {}
+        for name, (*kernels, bias) in weights.convolutions.items():
+            given |= {f"factors.{name}/{part}": kernel for part, kernel in enumerate(kernels)}
+            given[f"factors.{name}/bias"] = bias
+        given["kernel"], given["bias"] = given["factors.conv1_1/0"], given["factors.conv1_1/bias"]
+        given |= {f"embeddings.{layer}": each for layer, each in weights.embeddings.items()}
+        state = self.state_dict()
+        for key, own in state.items():
+            if key in ("mean", "scales") or key.startswith("kept."):
+                continue
+            each = np.asarray(given.get(key, np.zeros(0)), np.float32)
+            value = torch.tensor(each.transpose(3, 2, 0, 1).copy() if each.ndim == 4 else each)
+            if value.shape != own.shape:
+                raise WeightsError(
+                    f"{key}: expected {tuple(own.shape)}, got {tuple(value.shape)}; start from a "
+                    "network that this script made"
+                )
+            state[key] = value
+        for index, name in enumerate(NAMES[1:], 1):
+            before, after = self.scales[index - 1], self.scales[index]
+            state[f"factors.{name}/2"] *= before / after
+            state[f"factors.{name}/bias"] /= after
+        self.load_state_dict(state)
 
     def weights(self, metadata: dict[str, Any]) -> Weights:
         """The same network for `vgg.weights.write_npz`, scales folded in, kernels as float16."""

@@ -1,4 +1,4 @@
-"""The training: least squares, layer by layer, then Adam on all of them together."""
+"""The training: least squares, layer by layer, then SOAP on all of them together."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from bank import WEIGHTS, Bank
 from fit import errors, fit
 from grown import grow
 from networks import Student, Teacher
+from pytorch_optimizer import SOAP
 from torch import Tensor
+
+from vgg.weights import Weights
 
 
 class Settings(NamedTuple):
@@ -23,47 +26,67 @@ class Settings(NamedTuple):
 
     Attributes:
         fit_crops: samples that least squares is done on.
-        crops, grown: samples, and pictures grown against the student after least squares (each at
-            four ages), that Adam learns from.
+        rounds: how many times the pictures that it learns from are others.
+        crops, grown: samples, and pictures grown against the student as it is by then (each at four
+            ages), that it learns from in a round.
         size: of all pictures, in pixels.
-        steps, batch: of Adam.
+        steps, batch: of SOAP (Vyas et al. 2024, arXiv:2409.11321), in all.
         learning_rate, warmup: a rise over so many steps, then half a cosine down to 0.
-        precision: of the student's activations in Adam's steps; "bfloat16" where that is faster.
+        precision: of activations in these steps; "bfloat16" where that is faster.
     """
 
     fit_crops: int = 512
-    crops: int = 3600
-    grown: int = 128
+    rounds: int = 12
+    crops: int = 2400
+    grown: int = 64
     size: int = 128
-    steps: int = 9000
+    steps: int = 14400
     batch: int = 8
-    learning_rate: float = 5e-4
-    warmup: int = 200
+    learning_rate: float = 2e-3
+    warmup: int = 100
     seed: int = 0
     precision: str = "float32"
 
 
 class Training:
-    """A student and its optimizer: all that a checkpoint keeps, with the grown pictures."""
+    """A student and its optimizer: all that a checkpoint keeps, with the grown pictures.
+
+    Args:
+        teacher, data, settings, device: these.
+        start: a network that this script made, to go on from in place of least squares.
+
+    Raises:
+        WeightsError: it is of another shape.
+    """
 
     def __init__(
-        self, teacher: Teacher, data: list[pictures.Picture], settings: Settings, device: str
+        self,
+        teacher: Teacher,
+        data: list[pictures.Picture],
+        settings: Settings,
+        device: str,
+        start: Weights | None = None,
     ) -> None:
         self.settings, self.data, self.device = settings, data, device
         # Channels last: half again as fast on a CPU.
         self.teacher = teacher.to(device, memory_format=torch.channels_last)
         self.student = Student(teacher).to(device, memory_format=torch.channels_last)
         taught = [each for each in self.student.parameters() if each.requires_grad]
-        self.optimizer = torch.optim.Adam(taught, lr=settings.learning_rate, betas=(0.9, 0.99))
-        self.step, self.finished = 0, False
+        self.optimizer = SOAP(taught, lr=settings.learning_rate, weight_decay=0.0)
+        self.step, self.fitted, self.finished = 0, False, False
         self.grown: Tensor | None = None
         self.missed: dict[str, float] = {}
         # Never trained on: other crops of the same pictures.
         self.held = self.crops(24, 1)
+        if start is not None:
+            with torch.no_grad():
+                seen = self.teacher(self.held).values()
+                self.student.take(start, [each.square().mean().sqrt() for each in seen])
+            self.fitted = True
 
-    def crops(self, count: int, purpose: int) -> Tensor:
+    def crops(self, count: int, *purpose: int) -> Tensor:
         """Samples `[count, 3, size, size]`, the same every time, others for each purpose."""
-        random = np.random.default_rng((self.settings.seed, purpose))
+        random = np.random.default_rng((self.settings.seed, *purpose))
         stack = [pictures.sample(self.data, self.settings.size, random) for _ in range(count)]
         return torch.tensor(np.stack(stack), device=self.device).permute(0, 3, 1, 2)
 
@@ -85,26 +108,39 @@ class Training:
             yield line
 
     def fit(self) -> Iterator[str]:
-        """Least squares, and pictures grown against what came of it, if that is still to do."""
-        if self.grown is None:
+        """Least squares, if that is still to do."""
+        if not self.fitted:
             settings, random = self.settings, np.random.default_rng(self.settings.seed)
             fit(self.student, self.teacher, self.crops(settings.fit_crops, 2), random)
-            self.grown = grow(self.student, settings.grown, settings.size, self.data, random)
+            self.fitted = True
             yield f"least squares, {settings.fit_crops} pictures: {self._report()}"
 
     def descend(self, every: int) -> Iterator[str]:
-        """The steps of Adam that are still to do; a line every so many."""
+        """The steps of SOAP that are still to do; a line every so many."""
         settings, losses = self.settings, []
-        if self.step == settings.steps:
-            return
-        assert self.grown is not None
-        bank = Bank(self.teacher, torch.cat([self.crops(settings.crops, 3), self.grown]))
+        length = -(-settings.steps // settings.rounds)
         while self.step < settings.steps:
-            losses.append(self.advance(bank))
-            if self.step % every == 0 or self.step == settings.steps:
-                mean = np.mean(losses)
-                losses = []
-                yield f"step {self.step}, loss {mean:.4f}: {self._report()}"
+            number, within = divmod(self.step, length)
+            bank = self._bank(number, anew=not within)
+            while self.step < min(settings.steps, (number + 1) * length):
+                losses.append(self.advance(bank))
+                if self.step % every == 0 or self.step == settings.steps:
+                    mean = np.mean(losses)
+                    losses = []
+                    yield f"step {self.step}, loss {mean:.4f}: {self._report()}"
+
+    def _bank(self, number: int, *, anew: bool) -> Bank:
+        """What is learnt from in a round; what is grown is so anew, or is there from before."""
+        settings = self.settings
+        crops = self.crops(settings.crops, 3, number)
+        with self._autocast():
+            if anew or self.grown is None:
+                random = np.random.default_rng((settings.seed, 5, number))
+                self.grown = grow(self.student, settings.grown, settings.size, self.data, random)
+            return Bank(self.teacher, torch.cat([crops, self.grown]))
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device, torch.bfloat16, self.settings.precision == "bfloat16")
 
     def finish(self) -> Iterator[str]:
         """Least squares again for all that was not taught, if that is still to do."""
@@ -123,9 +159,8 @@ class Training:
             group["lr"] = self.rate()
         chosen = self._chosen(len(bank.pixels))
         pixels = bank.pixels[chosen].to(memory_format=torch.channels_last)
-        with torch.autocast(self.device, torch.bfloat16, self.settings.precision == "bfloat16"):
-            given = self.student(pixels, tuple(WEIGHTS))
-        loss = bank.distance({layer: seen.float() for layer, seen in given.items()}, chosen)
+        with self._autocast():
+            loss = bank.distance(self.student(pixels, tuple(WEIGHTS)), chosen)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
@@ -160,6 +195,7 @@ class Training:
             "grown": self.grown,
             "missed": self.missed,
             "step": self.step,
+            "fitted": self.fitted,
             "finished": self.finished,
         }
         part = path.with_suffix(".part")
@@ -179,5 +215,5 @@ class Training:
             )
         self.student.load_state_dict(state["student"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.step, self.finished = state["step"], state["finished"]
+        self.step, self.fitted, self.finished = state["step"], state["fitted"], state["finished"]
         self.grown, self.missed = state["grown"], state["missed"]
