@@ -65,8 +65,10 @@ def test_noise_has_the_spectrum_that_was_asked_for(distill: None) -> None:
         assert np.log(slow / fast) / np.log(64.5 / 11) / 2 == pytest.approx(exponent, abs=0.4)
 
 
-@pytest.mark.parametrize("rounds", [1, 2])
-def test_the_export_is_the_student(distill: None, tmp_path: Path, rounds: int) -> None:
+@pytest.mark.parametrize(("rounds", "precision"), [(1, "float32"), (2, "bfloat16")])
+def test_the_export_is_the_student(
+    distill: None, tmp_path: Path, rounds: int, precision: str
+) -> None:
     """All of the training on a random teacher; then PyTorch and Keras see the same."""
     torch = pytest.importorskip("torch", reason="the training script needs PyTorch")
     pytest.importorskip("pytorch_optimizer", reason="the training script needs it")
@@ -90,6 +92,7 @@ def test_the_export_is_the_student(distill: None, tmp_path: Path, rounds: int) -
         batch=4,
         learning_rate=3e-4,
         warmup=1,
+        precision=precision,
     )
     data = [tiny.picture(64, 80, 1), tiny.picture(90, 70, 2)]
 

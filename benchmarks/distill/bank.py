@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from networks import Teacher
+from networks import Teacher, computing
 from torch import Tensor
 
 # The layers that the default objective compares, and how much each counts: nearly all of VGG-19's
@@ -28,28 +28,31 @@ def thinned(layer: str, activation: Tensor) -> Tensor:
 class Bank:
     """Pictures and the teacher's features of them.
 
-    In whatever precision `torch.autocast` has it where it is made and asked.
-
     Args:
         teacher: asked once.
         pixels: `[N, 3, size, size]`; 1.3 MB each are kept at 128 pixels, in float16.
+        precision: of what it computes, "float32" or "bfloat16".
     """
 
-    def __init__(self, teacher: Teacher, pixels: Tensor, batch: int = 32) -> None:
-        self.pixels = pixels
+    def __init__(
+        self, teacher: Teacher, pixels: Tensor, precision: str = "float32", batch: int = 32
+    ) -> None:
+        self.pixels, self.precision = pixels, precision
         kept: dict[str, list[Tensor]] = {layer: [] for layer in WEIGHTS}
         spread: dict[str, list[Tensor]] = {layer: [] for layer in WEIGHTS}
         sizes: dict[str, list[Tensor]] = {layer: [] for layer in WEIGHTS}
         with torch.no_grad():
             for part in pixels.split(batch):
                 part = part.to(teacher.mean.device, memory_format=torch.channels_last)
-                for layer, activation in teacher(part, tuple(WEIGHTS)).items():
+                with computing(part.device, precision):
+                    activations = teacher(part, tuple(WEIGHTS))
+                for layer, activation in activations.items():
                     if layer in kept:
                         seen = thinned(layer, activation).float()
                         kept[layer].append(seen.half().cpu())
                         centred = seen - seen.mean((2, 3), keepdim=True)
                         spread[layer].append(centred.square().sum((1, 2, 3)))
-                        sizes[layer].append(_between_grams(torch.zeros_like(seen), seen))
+                        sizes[layer].append(self._between_grams(torch.zeros_like(seen), seen))
         self.asked, self.spread, self.sizes = (
             {layer: torch.cat(parts) for layer, parts in each.items()}
             for each in (kept, spread, sizes)
@@ -69,21 +72,21 @@ class Bank:
             asked = self.asked[layer][chosen].to(got)
             wrong = (got - asked).square().sum((1, 2, 3))
             total = total + weight * _relative(wrong, self.spread[layer], chosen)
-            wrong = _between_grams(got, asked)
+            wrong = self._between_grams(got, asked)
             total = total + GRAMS * weight * _relative(wrong, self.sizes[layer], chosen)
         return total
+
+    def _between_grams(self, one: Tensor, other: Tensor) -> Tensor:
+        """|G − H|² of the Gram matrices of features F and A, `[B, C, h, w]`: `[B]`.
+
+        FᵀF − AᵀA is the symmetric part of (F−A)ᵀ(F+A): one product, and one that is as small as
+        the difference, of which eight bits are enough.
+        """
+        with computing(one.device, self.precision):
+            product = (rows(one - other).mT @ rows(one + other)).float()
+        difference = (product + product.mT) / 2
+        return difference.square().sum((1, 2)) / one[0].numel() ** 2
 
 
 def _relative(wrong: Tensor, sizes: Tensor, chosen: Tensor) -> Tensor:
     return (wrong / (sizes[chosen] + FLOOR * sizes.mean()).to(wrong)).mean()
-
-
-def _between_grams(one: Tensor, other: Tensor) -> Tensor:
-    """|G − H|² of the Gram matrices of features F and A, `[B, C, h, w]`: `[B]`.
-
-    FᵀF − AᵀA is the symmetric part of (F−A)ᵀ(F+A): one product, and one that is as small as the
-    difference, of which eight bits are enough.
-    """
-    product = (rows(one - other).mT @ rows(one + other)).float()
-    difference = (product + product.mT) / 2
-    return difference.square().sum((1, 2)) / one[0].numel() ** 2

@@ -60,6 +60,11 @@ def pool(x: Tensor) -> Tensor:
     return functional.max_pool2d(x, 2, 2, ceil_mode=True)
 
 
+def computing(device: torch.device, precision: str) -> torch.autocast:
+    """In it convolutions and products are in that precision."""
+    return torch.autocast(device.type, torch.bfloat16, precision == "bfloat16")
+
+
 def relu(name: str) -> str:
     """The name of what a convolution gives after its rectifier."""
     return name.replace("conv", "relu")

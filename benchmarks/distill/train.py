@@ -14,7 +14,7 @@ import torch
 from bank import WEIGHTS, Bank
 from fit import errors, fit
 from grown import grow
-from networks import Student, Teacher
+from networks import Student, Teacher, computing
 from pytorch_optimizer import SOAP
 from torch import Tensor
 
@@ -132,15 +132,12 @@ class Training:
     def _bank(self, number: int, *, anew: bool) -> Bank:
         """What is learnt from in a round; what is grown is so anew, or is there from before."""
         settings = self.settings
-        crops = self.crops(settings.crops, 3, number)
-        with self._autocast():
-            if anew or self.grown is None:
-                random = np.random.default_rng((settings.seed, 5, number))
+        if anew or self.grown is None:
+            random = np.random.default_rng((settings.seed, 5, number))
+            with computing(self.held.device, settings.precision):
                 self.grown = grow(self.student, settings.grown, settings.size, self.data, random)
-            return Bank(self.teacher, torch.cat([crops, self.grown]))
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device, torch.bfloat16, self.settings.precision == "bfloat16")
+        pixels = torch.cat([self.crops(settings.crops, 3, number), self.grown])
+        return Bank(self.teacher, pixels, settings.precision)
 
     def finish(self) -> Iterator[str]:
         """Least squares again for all that was not taught, if that is still to do."""
@@ -159,8 +156,9 @@ class Training:
             group["lr"] = self.rate()
         chosen = self._chosen(len(bank.pixels))
         pixels = bank.pixels[chosen].to(memory_format=torch.channels_last)
-        with self._autocast():
-            loss = bank.distance(self.student(pixels, tuple(WEIGHTS)), chosen)
+        with computing(pixels.device, self.settings.precision):
+            given = self.student(pixels, tuple(WEIGHTS))
+        loss = bank.distance(given, chosen)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
