@@ -15,7 +15,7 @@ GRAMS = 0.3
 FLOOR = 0.1
 
 
-def rows(features: Tensor) -> Tensor:
+def positions(features: Tensor) -> Tensor:
     """`[B, C, h, w]` -> `[B, h·w, C]`."""
     return features.permute(0, 2, 3, 1).flatten(1, 2)
 
@@ -83,7 +83,7 @@ class Bank:
         the difference, of which eight bits are enough.
         """
         with computing(one.device, self.precision):
-            product = (rows(one - other).mT @ rows(one + other)).float()
+            product = (positions(one - other).mT @ positions(one + other)).float()
         difference = (product + product.mT) / 2
         return difference.square().sum((1, 2)) / one[0].numel() ** 2
 

@@ -36,11 +36,11 @@ class Settings(NamedTuple):
     """
 
     fit_crops: int = 512
-    rounds: int = 12
-    crops: int = 2400
-    grown: int = 64
+    rounds: int = 10
+    crops: int = 2000
+    grown: int = 96
     size: int = 128
-    steps: int = 14400
+    steps: int = 15000
     batch: int = 8
     learning_rate: float = 2e-3
     warmup: int = 100
