@@ -7,8 +7,16 @@ from networks import Teacher, computing
 from torch import Tensor
 
 # The layers that the default objective compares, and how much each counts: nearly all of VGG-19's
-# style loss is relu4_1's. (relu1_1 is the teacher's own.)
-WEIGHTS = {"relu2_1": 0.5, "relu3_1": 1.0, "relu4_1": 3.0, "relu4_2": 1.5, "relu5_1": 0.5}
+# style loss is relu4_1's. (relu1_1 is the teacher's own; relu5_2 is what `--content-weight-blend`
+# looks at.)
+WEIGHTS = {
+    "relu2_1": 0.5,
+    "relu3_1": 1.0,
+    "relu4_1": 3.0,
+    "relu4_2": 1.5,
+    "relu5_1": 0.5,
+    "relu5_2": 0.1,
+}
 # How much Gram matrices count beside features.
 GRAMS = 0.3
 # A picture with next to no features (a flat crop) is compared with this share of the mean instead.

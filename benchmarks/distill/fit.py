@@ -34,10 +34,9 @@ def fit(
     Args:
         student, teacher, pixels: these.
         random: chooses positions.
-        taught: activations that the student knows by now. Down to the deepest of them all stays as
-            it is but for the embeddings of the others.
+        taught: activations that the student knows by now: all stays as it is but for the
+            embeddings of the others.
     """
-    deepest = max(taught, default="")
     with torch.no_grad():
         wide = seen = pixels
         kernel = teacher.kernels[0]
@@ -50,20 +49,19 @@ def fit(
             wide = functional.relu(before)
             following = teacher.kernels[index + 1] if index + 1 < len(NAMES) else None
             kept = student.kept[name]
-            fixed = relu(name) <= deepest
-            if name in KEPT and not fixed:
+            if name in KEPT and not taught:
                 assert following is not None
                 kept.copy_(choose(wide, following, len(kept), relu(name)))
-            if not fixed:
+            if not taught:
                 student.scales[index] = wide.square().mean().sqrt()
             scale = student.scales[index]
             if index:
-                if not fixed:
+                if not taught:
                     asked = before[:, kept] / scale
                     _fit_layer(student, name, kernel, seen, asked, random)
                 seen = student.convolve(name, seen)
             else:
-                if not fixed:
+                if not taught:
                     student.kernel.copy_(kernel[kept])
                     student.bias.copy_(teacher.biases[0][kept])
                 centred = seen - student.mean
