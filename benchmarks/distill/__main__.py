@@ -68,7 +68,7 @@ def main() -> int:
                         "license": "CC BY 4.0, derived from the teacher",
                         "made_by": "benchmarks/distill (PyTorch)",
                         "pictures": len(found),
-                        "start": start.fingerprint if start else "least squares",
+                        "start": training.start,
                         "steps": training.step,
                         "missed": {k: round(v, 4) for k, v in training.missed.items()},
                         "settings": settings._asdict(),

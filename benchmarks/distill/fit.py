@@ -49,21 +49,21 @@ def fit(
             wide = functional.relu(before)
             following = teacher.kernels[index + 1] if index + 1 < len(NAMES) else None
             kept = student.kept[name]
-            if name in KEPT and not taught:
-                assert following is not None
-                kept.copy_(choose(wide, following, len(kept), relu(name)))
             if not taught:
+                if name in KEPT:
+                    assert following is not None
+                    kept.copy_(choose(wide, following, len(kept), relu(name)))
                 student.scales[index] = wide.square().mean().sqrt()
-            scale = student.scales[index]
-            if index:
-                if not taught:
-                    asked = before[:, kept] / scale
+                if index:
+                    asked = before[:, kept] / student.scales[index]
                     _fit_layer(student, name, kernel, seen, asked, random)
-                seen = student.convolve(name, seen)
-            else:
-                if not taught:
+                else:
                     student.kernel.copy_(kernel[kept])
                     student.bias.copy_(teacher.biases[0][kept])
+            scale = student.scales[index]
+            if index:
+                seen = student.convolve(name, seen)
+            else:
                 centred = seen - student.mean
                 seen = functional.conv2d(centred, student.kernel, student.bias, padding=1) / scale
             if following is not None:

@@ -22,7 +22,7 @@ from vgg.weights import Weights
 
 
 class Settings(NamedTuple):
-    """Of one training; a checkpoint is continued only under the same.
+    """Of one training; a checkpoint is continued only under the same, from the same start.
 
     Attributes:
         fit_crops: samples that least squares is done on.
@@ -73,6 +73,7 @@ class Training:
         self.student = Student(teacher).to(device, memory_format=torch.channels_last)
         taught = [each for each in self.student.parameters() if each.requires_grad]
         self.optimizer = SOAP(taught, lr=settings.learning_rate, weight_decay=0.0)
+        self.start = "least squares" if start is None else start.fingerprint
         self.step, self.fitted, self.finished = 0, False, False
         self.grown: Tensor | None = None
         self.missed: dict[str, float] = {}
@@ -132,10 +133,11 @@ class Training:
     def _bank(self, number: int, *, anew: bool) -> Bank:
         """What is learnt from in a round; what is grown is so anew, or is there from before."""
         settings = self.settings
-        if anew or self.grown is None:
+        if anew:
             random = np.random.default_rng((settings.seed, 5, number))
             with computing(self.held.device, settings.precision):
                 self.grown = grow(self.student, settings.grown, settings.size, self.data, random)
+        assert self.grown is not None  # a checkpoint within a round has them
         pixels = torch.cat([self.crops(settings.crops, 3, number), self.grown])
         return Bank(self.teacher, pixels, settings.precision)
 
@@ -184,10 +186,13 @@ class Training:
         self.missed = errors(self.student, self.teacher, self.held)
         return " ".join(f"{layer} {self.missed[layer]:.4f}" for layer in WEIGHTS)
 
+    def _begun_with(self) -> dict[str, Any]:
+        return {**self.settings._asdict(), "start": self.start}
+
     def save(self, path: Path) -> None:
         """Write everything, whole or not at all."""
         state = {
-            "settings": self.settings._asdict(),
+            "settings": self._begun_with(),
             "student": self.student.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "grown": self.grown,
@@ -206,9 +211,9 @@ class Training:
         Raises:
             pictures.DataError: it was made under other settings.
         """
-        if state["settings"] != self.settings._asdict():
+        if state["settings"] != self._begun_with():
             raise pictures.DataError(
-                f"expected a checkpoint with {self.settings._asdict()}, got one with "
+                f"expected a checkpoint with {self._begun_with()}, got one with "
                 f"{state['settings']}; give the same options, or another --work folder"
             )
         self.student.load_state_dict(state["student"])
