@@ -160,7 +160,7 @@ def test_the_distance_is_what_is_missed_of_features_and_of_gram_matrices(
     """Against NumPy float64; nothing is missed of the teacher itself."""
     torch = pytest.importorskip("torch", reason="the training script needs PyTorch")
     from bank import FLOOR, GRAMS, WEIGHTS, Bank
-    from networks import Teacher
+    from networks import Teacher, thinned
 
     from vgg.weights import Weights
 
@@ -169,7 +169,9 @@ def test_the_distance_is_what_is_missed_of_features_and_of_gram_matrices(
     pixels = pixels.permute(0, 3, 1, 2)
     bank, chosen = Bank(teacher, pixels, precision), torch.tensor([2, 0])
     with torch.no_grad():
-        asked = teacher(pixels, tuple(WEIGHTS))
+        seen = teacher(pixels, tuple(WEIGHTS))
+    asked = {layer: thinned(layer, activation) for layer, activation in seen.items()}
+    assert asked["relu2_1"].shape == asked["relu3_1"].shape == (3, 8, 8, 8)
     # Kept in float16; in bfloat16 the teacher itself sees eight bits.
     least = 1e-4 if precision == "float32" else 1e-3
     assert bank.distance({k: v[chosen] for k, v in asked.items()}, chosen) < least
@@ -178,9 +180,8 @@ def test_the_distance_is_what_is_missed_of_features_and_of_gram_matrices(
     given = {k: v + 0.5 * v.std() * v.flip(1) / v.abs().max() for k, v in given.items()}
     expected = 0.0
     for layer, weight in WEIGHTS.items():
-        thin = 2 if layer == "relu2_1" else 1
         target, got = (
-            features[layer][..., ::thin, ::thin].numpy().astype(np.float64).reshape(n, 8, -1)
+            features[layer].numpy().astype(np.float64).reshape(n, 8, -1)
             for features, n in ((asked, 3), (given, 2))
         )
         grams, own = (f @ f.transpose(0, 2, 1) / f[0].size for f in (target, got))
@@ -193,6 +194,26 @@ def test_the_distance_is_what_is_missed_of_features_and_of_gram_matrices(
             relative = (wrong**2).sum((1, 2)) / (sizes[chosen] + FLOOR * sizes.mean())
             expected += weight * share * relative.mean()
     assert float(bank.distance(given, chosen)) == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize(("precision", "within"), [("float32", 1e-5), ("bfloat16", 0.02)])
+def test_the_gradient_of_that_of_gram_matrices_is_the_library_s(
+    distill: None, precision: str, within: float
+) -> None:
+    torch = pytest.importorskip("torch", reason="the training script needs PyTorch")
+    from bank import _GramDistance
+
+    random = torch.Generator().manual_seed(0)
+    asked = torch.rand(2, 40, 6, generator=random)
+    given = (asked + 0.2 * torch.rand(2, 40, 6, generator=random)).requires_grad_()
+    counting = torch.tensor([1.0, 3.0])
+    difference = given.mT @ given - asked.mT @ asked
+    expected = difference.square().sum((1, 2))
+    wanted = torch.autograd.grad((counting * expected).sum(), given)[0]
+    distance = _GramDistance.apply(given, asked, precision)
+    gradient = torch.autograd.grad((counting * distance).sum(), given)[0]
+    torch.testing.assert_close(distance, expected, rtol=within, atol=0)
+    assert (gradient - wanted).norm() <= within * wanted.norm()
 
 
 def test_channels_that_others_follow_from_are_kept(distill: None) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from networks import Teacher, computing
+from networks import Teacher, computing, thinned
 from torch import Tensor
+from torch.autograd import Function
 
 # The layers that the default objective compares, and how much each counts: nearly all of VGG-19's
 # style loss is relu4_1's. (relu1_1 is the teacher's own; relu5_2 is what `--content-weight-blend`
@@ -26,11 +29,6 @@ FLOOR = 0.1
 def positions(features: Tensor) -> Tensor:
     """`[B, C, h, w]` -> `[B, h·w, C]`."""
     return features.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def thinned(layer: str, activation: Tensor) -> Tensor:
-    """Every second position both ways where there are very many: memory is what limits a bank."""
-    return activation[..., ::2, ::2] if layer == "relu2_1" else activation
 
 
 class Bank:
@@ -71,12 +69,12 @@ class Bank:
         the teacher's vary, and Gram matrices, relative to theirs; a weighted sum of means.
 
         Args:
-            given: the student's activations, with at least those of `WEIGHTS`.
+            given: the student's activations, `thinned`, with at least those of `WEIGHTS`.
             chosen: which pictures of the bank they are of, `[B]`.
         """
         total = torch.zeros((), device=given["relu4_1"].device)
         for layer, weight in WEIGHTS.items():
-            got = thinned(layer, given[layer]).float()
+            got = given[layer].float()
             asked = self.asked[layer][chosen].to(got)
             wrong = (got - asked).square().sum((1, 2, 3))
             total = total + weight * _relative(wrong, self.spread[layer], chosen)
@@ -85,15 +83,34 @@ class Bank:
         return total
 
     def _between_grams(self, one: Tensor, other: Tensor) -> Tensor:
-        """|G − H|² of the Gram matrices of features F and A, `[B, C, h, w]`: `[B]`.
+        """|G − H|² of the Gram matrices of features, `[B, C, h, w]`: `[B]`."""
+        given, asked = positions(one), positions(other)
+        distance: Tensor = _GramDistance.apply(given, asked, self.precision)
+        return distance / one[0].numel() ** 2
 
-        FᵀF − AᵀA is the symmetric part of (F−A)ᵀ(F+A): one product, and one that is as small as
-        the difference, of which eight bits are enough.
-        """
-        with computing(one.device, self.precision):
-            product = (positions(one - other).mT @ positions(one + other)).float()
-        difference = (product + product.mT) / 2
-        return difference.square().sum((1, 2)) / one[0].numel() ** 2
+
+class _GramDistance(Function):
+    """|FᵀF − AᵀA|² of each of F, A `[B, N, C]`, to be differentiated by F: 4 F (FᵀF − AᵀA).
+
+    In bfloat16 2 (FᵀF − AᵀA) = (F−A)ᵀ(F+A) + (F+A)ᵀ(F−A), of which eight bits are enough: these
+    are as small as the difference. (Left to autograd, what is done to these matrices one number at
+    a time takes most of a step.)
+    """
+
+    @staticmethod
+    def forward(context: Any, f: Tensor, a: Tensor, precision: str) -> Tensor:
+        if precision == "bfloat16":
+            f, less, more = f.bfloat16(), (f - a).bfloat16(), (f + a).bfloat16()
+            difference = torch.baddbmm(less.mT @ more, more.mT, less, beta=0.5, alpha=0.5)
+        else:
+            difference = torch.baddbmm(f.mT @ f, a.mT, a, alpha=-1)
+        context.save_for_backward(f, difference)
+        return torch.linalg.vector_norm(difference, dim=(1, 2), dtype=torch.float32).square()
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        f, difference = context.saved_tensors
+        return (f @ difference).float() * (4 * gradient[:, None, None]), None, None
 
 
 def _relative(wrong: Tensor, sizes: Tensor, chosen: Tensor) -> Tensor:

@@ -60,6 +60,11 @@ def pool(x: Tensor) -> Tensor:
     return functional.max_pool2d(x, 2, 2, ceil_mode=True)
 
 
+def thinned(layer: str, activation: Tensor) -> Tensor:
+    """Every second position both ways where there are very many: memory is what limits a bank."""
+    return activation[..., ::2, ::2] if layer == "relu2_1" else activation
+
+
 def computing(device: torch.device, precision: str) -> torch.autocast:
     """In it convolutions and products are in that precision."""
     return torch.autocast(device.type, torch.bfloat16, precision == "bfloat16")
@@ -162,10 +167,14 @@ class Student(nn.Module):
                 x = functional.relu(self.convolve(name, pool(x) if pooled else x))
             yield name, x
 
-    def forward(self, pixels: Tensor, layers: Collection[str] = RELUS) -> dict[str, Tensor]:
+    def forward(
+        self, pixels: Tensor, layers: Collection[str] = RELUS, *, thin: bool = False
+    ) -> dict[str, Tensor]:
+        """The activations in all of the teacher's channels; `thinned` before that, if `thin`."""
         outputs = {}
         for index, (name, x) in enumerate(self.slim(pixels, layers)):
             if (layer := relu(name)) in layers:
+                x = thinned(layer, x) if thin else x
                 if layer in self.embeddings:
                     x = functional.conv2d(x, self.embeddings[layer].T[:, :, None, None])
                 outputs[layer] = x * self.scales[index]

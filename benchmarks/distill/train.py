@@ -159,7 +159,7 @@ class Training:
         chosen = self._chosen(len(bank.pixels))
         pixels = bank.pixels[chosen].to(memory_format=torch.channels_last)
         with computing(pixels.device, self.settings.precision):
-            given = self.student(pixels, tuple(WEIGHTS))
+            given = self.student(pixels, tuple(WEIGHTS), thin=True)
         loss = bank.distance(given, chosen)
         self.optimizer.zero_grad()
         loss.backward()
