@@ -66,7 +66,7 @@ def scrambled(weights: Weights) -> Weights:
 
 
 def evaluation_seconds(networks: dict[str, Network], size: int, rounds: int) -> dict[str, float]:
-    """The least time of one loss and gradient on `[1, size, size, 3]`, as a run asks for it."""
+    """The least time of one loss and gradient on `[1, size, size, 3]`, as in a run, by turns."""
     pixels = tf.random.stateless_uniform((1, size, size, 3), (0, 1)) * 255
     functions = {}
     for name, network in networks.items():
