@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
 from neural_style_tf.errors import OptionError
+from neural_style_tf.transform import shipped
 from neural_style_tf.transform.stored import packed, read_net
 from neural_style_tf.transform.training import Training
 from tests import nets, tiny
@@ -214,6 +216,38 @@ def test_begin_with_a_trained_network() -> None:
     assert two.styles == ("b", "a")
     np.testing.assert_allclose(two.weights["up1/kernel"], one.weights["up1/kernel"], atol=1e-6)
     np.testing.assert_allclose(two.weights["up1/scale"][1], one.weights["up1/scale"][0], atol=1e-6)
+    assert two.card["initial"] == ["a"]
+
+
+def test_it_begins_with_the_network_that_comes_with_the_program_where_that_is_of_the_size(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    ours = nets.net(("wave", "starry"))
+    Path("ours").mkdir()
+    Path("ours/some.npz").write_bytes(packed(ours))
+    monkeypatch.setattr(shipped, "FOLDER", Path("ours"))
+    still = ["--steps", "1", "--learning-rate", "1e-9", "--overwrite"]
+
+    def kernel(*words: str) -> npt.NDArray[np.float32]:
+        assert run(*TRAIN, *still, "--output", "net.npz", *words) == 0
+        return read_net("net.npz").weights["up1/kernel"]
+
+    np.testing.assert_allclose(kernel(), ours.weights["up1/kernel"], atol=1e-6)
+    assert read_net("net.npz").card["initial"] == ["wave", "starry"]
+    assert any("Beginning with the network of wave, starry" in m for m in caplog.messages)
+    # A style that it does not know lies between those that it does.
+    scale = ours.weights["up1/scale"].mean(axis=0)
+    np.testing.assert_allclose(read_net("net.npz").weights["up1/scale"][0], scale, atol=1e-6)
+    random = kernel("--initial", "none")
+    assert np.abs(random - ours.weights["up1/kernel"]).max() > 0.1
+    assert read_net("net.npz").card["initial"] is None
+    kernel("--blocks", "2")  # another size
+    assert read_net("net.npz").card["initial"] is None
+
+
+def test_a_step_sees_two_photographs_for_each_device() -> None:
+    assert [Training().batch(devices) for devices in (1, 3)] == [2, 6]
+    assert Training(batch_size=5).batch(1) == 5
 
 
 @pytest.mark.parametrize(
@@ -229,7 +263,7 @@ def test_begin_with_a_trained_network() -> None:
         ([*TRAIN, "--output", "n.npz", "--learning-rate", "nan"], "learning rate: expected a fin"),
         ([*TRAIN, "--output", "n.npz", "--style-weight", "0"], "--style-weight: expected a number"),
         ([*TRAIN, "--output", "n.npz", "--names", "a", "b"], "--names: expected another name for"),
-        ([*TRAIN, "--output", "n.npz", "--initial", "nothing"], "unknown --model nothing"),
+        ([*TRAIN, "--output", "n.npz", "--initial", "nothing"], "unknown --initial nothing"),
         ([*TRAIN, "--output", "n.npz", "--content-layers", "conv9_9"], "conv9_9"),
     ],
 )  # fmt: skip

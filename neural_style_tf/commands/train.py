@@ -25,7 +25,7 @@ from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.progress import hms
 from neural_style_tf.transform import shipped
 from neural_style_tf.transform.architecture import MARGIN, Architecture
-from neural_style_tf.transform.stored import Net, check_net_target, packed
+from neural_style_tf.transform.stored import Net, check_net_target, packed, read_net
 from neural_style_tf.transform.training import Training
 from vgg import fetch
 from vgg.weights import Weights, read
@@ -64,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--initial",
         metavar="NET",
         help="begin with the weights of a trained network of the same size: of its styles those of "
-        "the same names, of other styles their mean",
+        "the same names, of other styles their mean; auto is the one that comes with the program, "
+        "where it is of the size; none is random ones (default auto)",
     )
     add("--overwrite", action="store_true", help="replace a file that is already there")
     add(
@@ -94,6 +95,7 @@ class Job:
     Attributes:
         moving: whether the layers are the preset's, which may move to the nearest ones that a
             network has.
+        initial: the network to begin with, of the architecture; None for random weights.
     """
 
     styles: tuple[str, ...]
@@ -121,6 +123,7 @@ class Job:
         training = dataclasses.asdict(self.training)
         return {
             "styles": list(self.names),
+            "initial": self.initial and list(self.initial.styles),
             "photographs": len(self.photos),
             "margin": MARGIN,
             "optimizer": "soap",
@@ -156,7 +159,7 @@ def run(options: argparse.Namespace) -> int:
     device = tensorflow.start(look=distribution.workers() == 1, single=abreast > 1)
     strategy = distribution.strategy()
     devices = strategy.num_replicas_in_sync
-    if (job.training.batch_size or devices) % devices:
+    if job.training.batch(devices) % devices:
         raise OptionError(
             f"--batch-size: expected a multiple of {devices}, the number of devices, got "
             f"{job.training.batch_size}"
@@ -169,6 +172,8 @@ def run(options: argparse.Namespace) -> int:
     if tensorflow.on_gpu():
         abreast = 1
     trainer = _trainer(job, weights, objective, paintings, precision, strategy, abreast)
+    if job.initial:
+        logging.info("Beginning with the network of %s", ", ".join(job.initial.styles))
     if state:
         trainer.restore(state[1])
         logging.info("Going on after step %d of %d", trainer.step, job.training.steps)
@@ -264,8 +269,7 @@ def resolve(options: argparse.Namespace) -> Job:
     if not job.objective.style_weight:
         raise OptionError("--style-weight: expected a number above 0: a style is to be learnt")
     check_net_target(job.output, overwrite=options.overwrite)
-    if options.initial:
-        job = dataclasses.replace(job, initial=_initial(options.initial, job))
+    job = dataclasses.replace(job, initial=_initial(options.initial or "auto", job.architecture))
     if not options.photos.is_dir():
         raise OptionError(f"--photos: expected a folder of photographs, got {options.photos}")
     found = files.pictures_in(options.photos)
@@ -274,19 +278,27 @@ def resolve(options: argparse.Namespace) -> Job:
     return dataclasses.replace(job, photos=trained, validation=tuple(held))
 
 
-def _initial(model: str, job: Job) -> Net:
-    """The network to begin with.
+def _initial(model: str, architecture: Architecture) -> Net | None:
+    """The network to begin with, None for random weights.
+
+    What a network knows of photographs and of paint serves the next style: begun with one, a
+    training is as far in a fraction of the steps.
 
     Raises:
         OptionError, FileError: there is none, or it is of another size.
     """
-    net, _ = shipped.find(model)
-    if net.architecture != job.architecture:
+    if model == "none":
+        return None
+    if model == "auto":
+        ours = map(read_net, sorted(set(shipped.names().values())))
+        return next((net for net in ours if net.architecture == architecture), None)
+    net, _ = shipped.find(model, "--initial")
+    if net.architecture != architecture:
         raise OptionError(
-            f"--initial: expected a network of {job.architecture}, got {net.architecture}; give "
-            "its --widths, --blocks and --ends"
+            f"--initial: expected a network of {architecture}, got {net.architecture}; give its "
+            "--widths, --blocks and --ends"
         )
-    return net.with_styles(job.names)
+    return net
 
 
 def _kept_state(job: Job, *, resume: bool, overwrite: bool) -> Any:
@@ -317,7 +329,8 @@ def _abreast(training: Training) -> int:
     take little longer (1.7 times as many in a second, at 256×256).
     """
     cores = tensorflow.cores()
-    own = (training.batch_size or 1) // distribution.workers()
+    workers = distribution.workers()
+    own = training.batch(workers) // workers
     return cores if cores <= own and cores * training.size**2 <= _ROOM else 1
 
 
@@ -350,8 +363,9 @@ def _trainer(
         model = TransformNet(
             job.architecture, job.names, precision=precision, seed=job.training.seed
         )
-        for name, weight in (job.initial.weights if job.initial else {}).items():
-            model.named[name].assign(weight)
+        if job.initial:
+            for name, weight in job.initial.with_styles(job.names).weights.items():
+                model.named[name].assign(weight)
     loss = Loss(network, objective)
     measure = Traced(loss.moments)
     moments = [

@@ -24,11 +24,11 @@ def names() -> dict[str, Path]:
     return found
 
 
-def find(model: str) -> tuple[Net, tuple[str, ...]]:
+def find(model: str, flag: str = "--model") -> tuple[Net, tuple[str, ...]]:
     """A network and the styles of it that are meant, by the name of a style or of a file.
 
     A name of ours is that style alone; a file is all of its styles. Where a file has such a name,
-    `./starry` means the file.
+    `./starry` means the file. An error names the flag.
 
     Raises:
         OptionError: neither.
@@ -41,7 +41,7 @@ def find(model: str) -> tuple[Net, tuple[str, ...]]:
         near = difflib.get_close_matches(model, known, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise OptionError(
-            f"unknown --model {model}{hint}: expected a .keras or .npz file, or one of "
+            f"unknown {flag} {model}{hint}: expected a .keras or .npz file, or one of "
             f"{', '.join(known)}"
         )
     net = read_net(model)

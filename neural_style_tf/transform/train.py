@@ -75,7 +75,7 @@ class Trainer:
     ) -> None:
         self.model, self.loss, self.training, self.abreast = model, loss, training, abreast
         self.strategy = strategy or tf.distribute.get_strategy()
-        self.batch = training.batch_size or self.strategy.num_replicas_in_sync
+        self.batch = training.batch(self.strategy.num_replicas_in_sync)
         self.variables = list(model.named.values())
         objective = loss.objective
         layers = objective.shares("style")
