@@ -22,6 +22,11 @@ def net(folder: Path) -> None:
     (folder / "net.npz").write_bytes(packed(nets.net()))
 
 
+@pytest.fixture(autouse=True)
+def long(folder: Path) -> None:
+    Image.fromarray(tiny.picture(100, 10, 1)).save("long.png")
+
+
 @pytest.fixture
 def album(folder: Path) -> Path:
     (folder / "in" / "deep").mkdir(parents=True)
@@ -42,6 +47,38 @@ def test_a_picture_of_any_size(folder: Path, caplog: pytest.LogCaptureFixture) -
         assert pixels("out.png").shape == (height, width, 3)
         assert abs(pixels("out.png") - painted("p.png", (0.5, 0.5))).max() <= 1
     assert any(m.startswith("Wrote out.png: 9×5, in ") for m in caplog.messages)
+
+
+def test_a_picture_at_another_width(capsys: pytest.CaptureFixture[str]) -> None:
+    picture = np.dstack([tiny.picture(60, 80, 1), np.full((60, 80, 1), 9, np.uint8)])
+    Image.fromarray(picture).save("p.png")
+    assert run(*APPLY, "--input", "p.png", "--output", "out.png", "--width", "40") == 0
+    out = np.asarray(Image.open("out.png"))
+    assert out.shape == (30, 40, 4)
+    assert (out[..., 3] == 9).all()
+    smaller = Image.fromarray(picture[..., :3]).resize((40, 30), Image.Resampling.BICUBIC)
+    smaller.save("smaller.png")
+    assert abs(out[..., :3].astype(int) - painted("smaller.png", (0.5, 0.5))).max() <= 2
+    told = files.read_settings("out.png")["painted"]
+    assert isinstance(told, dict)
+    assert told["width"] == 40
+    # A folder painted at another width is another result.
+    words = [*APPLY, "--input", "p.png", "--output", "out/"]
+    assert run(*words) == 0
+    assert "was made otherwise" in error(capsys, *words, "--width", "40")
+
+
+def test_who_paints_a_large_picture_hears_of_larger_strokes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(apply, "_LARGE", 99)
+    words = [*APPLY, "--input", "long.png", "--output", "out.png", "--overwrite"]
+    for more, told in (([], True), (["--width", "20"], False), (["--quiet"], False)):
+        caplog.clear()
+        assert run(*words, *more) == 0
+        assert (
+            "For larger strokes give a smaller --width, such as 1024" in caplog.messages
+        ) == told
 
 
 def test_the_styles_are_mixed_as_asked() -> None:
@@ -187,6 +224,9 @@ def test_a_result_says_what_made_it() -> None:
         ([*APPLY, "--input", "a.png", "--output", "o.png", "--style-blend-weights", "1"],
          "expected one style blend weight for each of 2 style(s), got 1"),
         ([*APPLY, "--input", "a.png", "--output", "o.png", "--memory-limit", "0"], "--memory-l"),
+        ([*APPLY, "--input", "a.png", "--output", "o.png", "--width", "8"], "--width: expected 16"),
+        ([*APPLY, "--input", "long.png", "--output", "o.png", "--width", "30000"],
+         "--width: a picture of 10×100 pixels would be 30000×300000: expected at most"),
         ([*APPLY, "--input", "tiny.mat", "--output", "o.png"], "expected JPEG, PNG, WebP"),
     ],
 )  # fmt: skip

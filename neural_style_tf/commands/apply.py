@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import glob
 import hashlib
 import os
@@ -16,7 +17,7 @@ from absl import logging
 
 from neural_style_tf import __version__, files, memory
 from neural_style_tf.commands import interrupts, models, tensorflow
-from neural_style_tf.commands.job import PRECISIONS
+from neural_style_tf.commands.job import PRECISIONS, SMALLEST, WIDEST
 from neural_style_tf.commands.models import Model
 from neural_style_tf.commands.options import add_fields, with_fields
 from neural_style_tf.errors import FileError, OptionError
@@ -33,20 +34,30 @@ SUMMARY = "paint pictures with a trained network, each in one pass"
 # What results are written as in a folder: as their pictures, or, where that would lose, as PNG.
 _WRITTEN = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 _PLAIN = ".png"
+# Pixels across from which on strokes look small in the whole.
+_LARGE = 2048
 # Sides of tiles in pixels; larger ones are no faster.
 _SIDES = (512, 256)
 
 
 @dataclass(frozen=True)
 class Look:
-    """How much of the painting and of the photograph is seen."""
+    """How large the result is, and how much of the painting and of the photograph is seen."""
 
+    width: int | None = option(
+        None,
+        "output width (default: the picture's); strokes have their size in pixels, so that a "
+        "smaller picture has larger ones",
+        type=int,
+    )
     strength: float = option(1.0, "share of the painting in the result, 0 to 1")
     preserve_colors: bool = option(
         False, "keep the colors of the photograph: only the brightness is painted", type=bool
     )
 
     def __post_init__(self) -> None:
+        if self.width is not None and not SMALLEST <= self.width <= WIDEST:
+            raise OptionError(f"--width: expected {SMALLEST} to {WIDEST} pixels, got {self.width}")
         if not 0 <= self.strength <= 1:
             raise OptionError(f"--strength: expected 0 to 1, got {self.strength}")
 
@@ -114,13 +125,17 @@ def run(options: argparse.Namespace) -> int:
     files.check_target(options.output, overwrite=options.overwrite)
     [(source, _)] = sources
     picture = files.read(source)
+    work.check(picture)
     work.start()
     settings = work.settings(_digest(source))
+    picture = work.sized(picture)
     work.write(Path(options.output), picture, work.paint(picture), settings)
     _, height, width, _ = picture.pixels.shape
     logging.info(
         "Wrote %s: %d×%d, in %s", options.output, width, height, hms(time.monotonic() - begun)
     )
+    if look.width is None and max(width, height) > _LARGE:
+        logging.info("For larger strokes give a smaller --width, such as 1024")
     return 0
 
 
@@ -146,6 +161,33 @@ class _Work:
         if self.limit is None and not tensorflow.on_gpu():
             free = memory.available()
             self.limit = free and memory.SHARE * free
+
+    def check(self, picture: files.Picture) -> None:
+        """Whether a picture has a sensible size at the width that is asked for.
+
+        Raises:
+            OptionError: it would explode.
+        """
+        _, height, width, _ = picture.pixels.shape
+        wanted = self.look.width or width
+        if wanted * (wanted * height // width) > files.MAX_PIXELS:
+            raise OptionError(
+                f"--width: a picture of {width}×{height} pixels would be "
+                f"{wanted}×{wanted * height // width}: expected at most {files.MAX_PIXELS} in all"
+            )
+
+    def sized(self, picture: files.Picture) -> files.Picture:
+        """A picture at the width that is asked for."""
+        from neural_style_tf.pixels import resize, resize_plane, size_at_width
+
+        if not self.look.width:
+            return picture
+        size = size_at_width(picture.pixels, self.look.width)
+        return dataclasses.replace(
+            picture,
+            pixels=resize(picture.pixels, *size).numpy(),
+            alpha=None if picture.alpha is None else resize_plane(picture.alpha, *size),
+        )
 
     def paint(self, picture: files.Picture) -> np.ndarray:
         """The result, float32 `[1, H, W, 3]`, not clipped.
@@ -191,6 +233,7 @@ class _Work:
             "painted": {
                 "styles": self.model.shares,
                 "network": self.model.fingerprint,
+                "width": self.look.width,
                 "strength": self.look.strength,
                 "preserve_colors": self.look.preserve_colors,
                 "input": digest,
@@ -279,6 +322,8 @@ def _painted(work: _Work, tasks: list[Task]) -> Iterator[tuple[Task, Any]]:
     for task in tasks:
         try:
             picture = files.read(task.source)
+            work.check(picture)
+            picture = work.sized(picture)
             yield task, (picture, work.paint(picture), work.settings(_digest(task.source)))
         except (FileError, OptionError) as error:
             yield task, FileError(str(error))
