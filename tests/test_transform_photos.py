@@ -125,3 +125,8 @@ def test_a_jpeg_is_shrunk_on_reading_and_upright(tmp_path: Path) -> None:
     plain = files.read_shrunk(tmp_path / "a.png", 128)
     assert abs(shrunk.astype(int) - plain).mean() < 3
     assert files.read_shrunk(tmp_path / "a.jpg", 5000).shape == (800, 600, 3)
+
+
+def test_the_pipeline_ends_at_once(folder: Path) -> None:
+    """Its tuner would be waited for, up to a minute."""
+    assert photos(folder).dataset(0, 2).options().autotune.enabled is False

@@ -7,6 +7,7 @@ training that goes on at step k, on however many workers, sees what it would hav
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Callable, Sequence
 
@@ -23,6 +24,8 @@ Read = Callable[[str, int], npt.NDArray[np.uint8]]
 
 # Photographs are shrunk on reading so that a crop has at most so many times its final side.
 ZOOM = 2
+# Batches that are made ahead.
+_AHEAD = 4
 # Bytes of shrunk photographs that are kept, so that few of them are not decoded again and again.
 _ROOM = 512 * 2**20
 
@@ -89,8 +92,12 @@ class Photos:
             return tf.ensure_shape(crop, (self.size, self.size, 3)), number
 
         numbers = tf.data.Dataset.range(2**62).map(numbered).unbatch()
-        examples = numbers.map(load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        return examples.batch(batch, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        examples = numbers.map(load, num_parallel_calls=os.cpu_count() or 1, deterministic=True)
+        # What tunes these numbers sleeps for up to a minute, and is waited for at the end of a
+        # training, and when one is interrupted (TensorFlow 2.21).
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        return examples.batch(batch, drop_remainder=True).prefetch(_AHEAD).with_options(options)
 
     def _photo(self, path: str) -> npt.NDArray[np.uint8] | None:
         """The shrunk photograph, or None if it cannot be read."""
