@@ -22,7 +22,7 @@ class Training:
         OptionError: a value out of its range.
     """
 
-    steps: int = option(15000, "updates of the weights")
+    steps: int = option(6000, "updates of the weights")
     batch_size: int | None = option(
         None,
         "photographs of each step, on all devices together (default: two for each device)",
