@@ -172,11 +172,11 @@ def run(options: argparse.Namespace) -> int:
     if tensorflow.on_gpu():
         abreast = 1
     trainer = _trainer(job, weights, objective, paintings, precision, strategy, abreast)
-    if job.initial:
-        logging.info("Beginning with the network of %s", ", ".join(job.initial.styles))
     if state:
         trainer.restore(state[1])
         logging.info("Going on after step %d of %d", trainer.step, job.training.steps)
+    elif job.initial:
+        logging.info("Beginning with the network of %s", ", ".join(job.initial.styles))
     photos = _photos(job, job.photos)
     photos.example(0)  # not one that can be read is an error before work begins
 
