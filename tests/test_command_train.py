@@ -250,6 +250,12 @@ def test_a_step_sees_two_photographs_for_each_device() -> None:
     assert Training(batch_size=5).batch(1) == 5
 
 
+def test_who_leaves_the_batch_to_the_program_is_told_how_large_it_was() -> None:
+    words = [word for word in TRAIN if word not in ("--batch-size", "2")]
+    assert run(*words, "--steps", "1", "--output", "net.npz") == 0
+    assert read_net("net.npz").card["training"]["batch_size"] == 2
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -26,7 +26,7 @@ from neural_style_tf.progress import hms
 from neural_style_tf.transform import shipped
 from neural_style_tf.transform.architecture import MARGIN, Architecture
 from neural_style_tf.transform.stored import Net, check_net_target, packed, read_net
-from neural_style_tf.transform.training import Training
+from neural_style_tf.transform.training import PER_DEVICE, Training
 from vgg import fetch
 from vgg.weights import Weights, read
 
@@ -121,6 +121,8 @@ class Job:
     def settings(self, weights: Weights, objective: Objective) -> dict[str, Any]:
         """What tells this training from others, as plain data."""
         training = dataclasses.asdict(self.training)
+        # How many devices there are is not known before TensorFlow starts.
+        training["batch_size"] = training["batch_size"] or f"{PER_DEVICE} for each device"
         return {
             "styles": list(self.names),
             "initial": self.initial and list(self.initial.styles),
