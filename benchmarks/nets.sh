@@ -18,7 +18,7 @@ train() {
     local result=$1
     shift
     [[ -e $result ]] || python -m neural_style_tf train --photos "$photos" --network compact \
-        "${styles[@]}" --output "$result" --resume "$@"
+        "${styles[@]}" --batch-size 2 --output "$result" --resume "$@"
 }
 
 train "$work/small.npz" --size 128 --learning-rate 3e-3 "${first[@]}"

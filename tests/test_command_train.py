@@ -20,6 +20,7 @@ from neural_style_tf.transform.stored import Net, packed, read_net
 from neural_style_tf.transform.training import Training
 from tests import nets, tiny
 from tests.commandline import begin, error, run
+from vgg.weights import read
 
 SHORT = ["--network", "tiny.mat", "--size", "64", "--batch-size", "2", *nets.FLAGS]
 TRAIN = ["train", "--style", "a.png", "--photos", "photos", *SHORT]
@@ -252,8 +253,13 @@ def test_a_step_sees_two_photographs_for_each_device() -> None:
 
 def test_who_leaves_the_batch_to_the_program_is_told_how_large_it_was() -> None:
     words = [word for word in TRAIN if word not in ("--batch-size", "2")]
-    assert run(*words, "--steps", "1", "--output", "net.npz") == 0
+    words += ["--steps", "1", "--output", "net.npz"]
+    assert run(*words) == 0
     assert read_net("net.npz").card["training"]["batch_size"] == 2
+    # What is kept of an interrupted training tells it from one of another default.
+    job = train.resolve(parse(["neural-style-tf", *words, "--overwrite"])[1])
+    kept = job.settings(read(Path("tiny.mat")), job.objective)
+    assert kept["training"]["batch_size"] == "2 for each device"
 
 
 @pytest.mark.parametrize(

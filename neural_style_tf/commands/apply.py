@@ -125,7 +125,6 @@ def run(options: argparse.Namespace) -> int:
     files.check_target(options.output, overwrite=options.overwrite)
     [(source, _)] = sources
     picture = files.read(source)
-    work.check(picture)
     work.start()
     settings = work.settings(_digest(source))
     picture = work.sized(picture)
@@ -162,27 +161,22 @@ class _Work:
             free = memory.available()
             self.limit = free and memory.SHARE * free
 
-    def check(self, picture: files.Picture) -> None:
-        """Whether a picture has a sensible size at the width that is asked for.
+    def sized(self, picture: files.Picture) -> files.Picture:
+        """A picture at the width that is asked for.
 
         Raises:
             OptionError: it would explode.
         """
-        _, height, width, _ = picture.pixels.shape
-        wanted = self.look.width or width
-        if wanted * (wanted * height // width) > files.MAX_PIXELS:
-            raise OptionError(
-                f"--width: a picture of {width}×{height} pixels would be "
-                f"{wanted}×{wanted * height // width}: expected at most {files.MAX_PIXELS} in all"
-            )
-
-    def sized(self, picture: files.Picture) -> files.Picture:
-        """A picture at the width that is asked for."""
         from neural_style_tf.pixels import resize, resize_plane, size_at_width
 
         if not self.look.width:
             return picture
-        size = size_at_width(picture.pixels, self.look.width)
+        height, width = size = size_at_width(picture.pixels, self.look.width)
+        if height * width > files.MAX_PIXELS:
+            raise OptionError(
+                f"--width: expected a result of at most {files.MAX_PIXELS} pixels in all, got "
+                f"{width}×{height}; give a smaller one"
+            )
         return dataclasses.replace(
             picture,
             pixels=resize(picture.pixels, *size).numpy(),
@@ -321,9 +315,7 @@ def _painted(work: _Work, tasks: list[Task]) -> Iterator[tuple[Task, Any]]:
     """Each task with what `_Work.write` is to be given, or with why it cannot be done."""
     for task in tasks:
         try:
-            picture = files.read(task.source)
-            work.check(picture)
-            picture = work.sized(picture)
+            picture = work.sized(files.read(task.source))
             yield task, (picture, work.paint(picture), work.settings(_digest(task.source)))
         except (FileError, OptionError) as error:
             yield task, FileError(str(error))
