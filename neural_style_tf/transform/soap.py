@@ -60,6 +60,10 @@ class Soap(keras.optimizers.Optimizer):
         super().__init__(learning_rate, name="soap")
         self.beta, self.epsilon, self.every = beta, epsilon, every
         self.kept: list[_Kept] = []
+        # Traced once, for the axes of all kernels: by itself each would take its part of a second.
+        square = tf.TensorSpec((None, None), tf.float64)
+        signature = square, square, tf.TensorSpec((), tf.int64)
+        self._followed = tf.function(self._eigenvectors, signature, autograph=False)
 
     def build(self, variables: Sequence[Any]) -> None:
         """Make room for what is remembered of these."""
@@ -111,13 +115,15 @@ class Soap(keras.optimizers.Optimizer):
         for axis, (covariance, basis) in enumerate(zip(kept.covariances, kept.bases, strict=True)):
             others = [other for other in range(len(gradient.shape)) if other != axis]
             own = self._averaged(covariance, tf.tensordot(exact, exact, [others, others]))
-            bases.append(self._followed(basis.value, own))
+            step = tf.cast(self.iterations.value, tf.int64)
+            found = self._followed(basis.value, own, step)
+            bases.append(tf.ensure_shape(found, own.shape))
             self.assign(basis, bases[-1])
         return bases
 
-    def _followed(self, basis: tf.Tensor, covariance: tf.Tensor) -> tf.Tensor:
-        """The eigenvectors of a covariance, the largest first; after the first step nearly so."""
-        step, covariance = self.iterations.value, covariance + _ridge(covariance)
+    def _eigenvectors(self, basis: tf.Tensor, covariance: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """Those of a covariance, the largest first; after the first step nearly so."""
+        covariance += _ridge(covariance)
 
         def iterated() -> tf.Tensor:
             return tf.linalg.qr(tf.matmul(covariance, basis))[0]
@@ -138,9 +144,10 @@ def _ridge(covariance: tf.Tensor) -> tf.Tensor:
 
     A diagonal of unequal numbers, far below what gradients tell and far above float64's rounding.
     """
-    n = covariance.shape[0]
+    n = tf.shape(covariance)[0]
     steps = tf.linspace(tf.constant(2, tf.float64), 1, n)
-    return _RIDGE / n * tf.linalg.trace(covariance) * tf.linalg.diag(steps)
+    share = _RIDGE * tf.linalg.trace(covariance) / tf.cast(n, tf.float64)
+    return share * tf.linalg.diag(steps)
 
 
 def _axes(shape: Sequence[int]) -> tuple[int, ...]:
