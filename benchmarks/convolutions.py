@@ -1,8 +1,8 @@
 """The algorithms that a frozen 3×3 convolution may be computed by, layer by layer of VGG-19.
 
-    python benchmarks/convolutions.py --size 341 512
+    python benchmarks/convolutions.py --size 341 512 --precision bfloat16
 
-Milliseconds forward and back of each (the median, in turns) as a Markdown table, float32, and what
+Milliseconds forward and back of each (the median, in turns) as a Markdown table, and what
 `vgg.convolution.algorithm` chooses on this machine: its constants have their values from here.
 """
 
@@ -35,6 +35,7 @@ from vgg.convolution import (  # noqa: E402
     TurnedConvolution,
     algorithm,
 )
+from vgg.network import PRECISIONS  # noqa: E402
 from vgg.winograd import WinogradConvolution  # noqa: E402
 
 # Name, poolings before it, channels in and out: one of each kind.
@@ -51,19 +52,24 @@ LAYERS = (
 )
 
 
-def convolutions(kernel: np.ndarray) -> dict[str, keras.layers.Layer]:
+def convolutions(kernel: np.ndarray, precision: str) -> dict[str, keras.layers.Layer]:
     """A kernel `[3, 3, in, out]` in a layer by each algorithm."""
 
     def by(kind: type[keras.layers.Conv2D]) -> keras.layers.Layer:
         return kind(
-            kernel.shape[3], 3, padding="same", use_bias=False, kernel_initializer=Given(kernel)
+            kernel.shape[3],
+            3,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=Given(kernel),
+            dtype=precision,
         )
 
     return {
         "plain": by(keras.layers.Conv2D),
         "turned": by(TurnedConvolution),
         "squared": by(SquaredConvolution),
-        "winograd": WinogradConvolution(kernel, None),
+        "winograd": WinogradConvolution(kernel, None, dtype=precision),
     }
 
 
@@ -87,7 +93,7 @@ def milliseconds(
     for turn in range(rounds + 1):
         for name, function in functions.items():
             begun = time.perf_counter()
-            function(*args).numpy()
+            tf.reshape(function(*args), [-1])[0].numpy()
             if turn:  # the first one traces
                 taken[name].append(1000 * (time.perf_counter() - begun))
     return {name: statistics.median(each) for name, each in taken.items()}
@@ -99,6 +105,7 @@ def main() -> int:
     add = parser.add_argument
     add("--size", type=int, nargs=2, default=(341, 512), metavar=("HEIGHT", "WIDTH"))
     add("--rounds", type=int, default=9)
+    add("--precision", choices=PRECISIONS, default=PRECISIONS[0])
     options = parser.parse_args()
     print("| | channels | positions | plain | turned | squared | winograd | chosen |")
     print("|-|-|-|-|-|-|-|-|", flush=True)
@@ -109,13 +116,14 @@ def main() -> int:
         kernel = random.normal(0, deviation, (3, 3, channels, out)).astype(np.float32)
         x = tf.nn.relu(tf.random.normal((1, height, width, channels)))
         upstream = tf.random.normal((1, height, width, out))
+        x, upstream = (tf.cast(each, options.precision) for each in (x, upstream))
         forth, back = {}, {}
-        for kind, layer in convolutions(kernel).items():
+        for kind, layer in convolutions(kernel, options.precision).items():
             forth[kind], back[kind] = both_ways(layer)
         first = milliseconds(forth, x, rounds=options.rounds)
         second = milliseconds(back, x, upstream, rounds=options.rounds)
         cells = [f"{first[kind]:.0f} + {second[kind]:.0f}" for kind in forth]
-        chosen = algorithm(kernel.shape)
+        chosen = algorithm(kernel.shape, options.precision)
         print(
             f"| {name} | {channels} → {out} | {height}×{width} | {' | '.join(cells)} | {chosen} |",
             flush=True,

@@ -87,6 +87,7 @@ def test_the_way_back_to_few_channels_is_the_same_in_squares(
 
 
 WIDE, MANY, FIRST = (3, 3, 256, 64), (3, 3, 128, 128), (3, 3, 3, 64)
+HALF: dict[str, Any] = {"precision": "bfloat16"}
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,18 @@ WIDE, MANY, FIRST = (3, 3, 256, 64), (3, 3, 128, 128), (3, 3, 3, 64)
         ("avx2 avx512f", True, FIRST, {"exact": True}, "plain"),
         ("avx2 avx512f", True, FIRST, {"precision": "bfloat16"}, "plain"),
         ("avx2 avx512f", True, (5, 5, 3, 64), {}, "plain"),
+        ("avx2 avx512f", True, (3, 3, 128, 256), HALF, "plain"),
+        ("avx2 avx512f avx512_bf16", True, (3, 3, 128, 256), HALF, "winograd"),
+        ("avx2 avx512f avx512_bf16", True, (3, 3, 512, 512), HALF, "winograd"),
+        ("avx2 avx512f avx512_bf16", True, (3, 3, 512, 512), {**HALF, "exact": True}, "turned"),
+        ("avx2 avx512f avx512_bf16", True, (5, 5, 512, 512), HALF, "turned"),
+        ("avx2 avx512f avx512_bf16", True, (1, 1, 512, 512), HALF, "plain"),
+        ("avx2 avx512f avx512_bf16", True, MANY, HALF, "plain"),
+        ("avx2 avx512f avx512_bf16", True, MANY, {}, "winograd"),
+        ("avx2 avx512f avx512_bf16", True, FIRST, HALF, "plain"),
+        ("avx2 avx512f avx512_bf16", False, (3, 3, 512, 512), HALF, "plain"),
+        ("avx2 avx512f avx512_bf16 amx_bf16", True, (3, 3, 512, 512), HALF, "turned"),
+        ("avx2 avx512f avx512_bf16 amx_bf16", True, (3, 3, 512, 512), {}, "winograd"),
         ("avx2", True, MANY, {}, "winograd"),
         ("avx2", True, MANY, {"exact": True}, "turned"),
         ("avx2", True, MANY, {"precision": "bfloat16"}, "plain"),
@@ -163,6 +176,22 @@ def test_what_is_held_are_the_kernels_as_they_are_computed_with(
     computed_by(monkeypatch, **least)
     model = network.build(WEIGHTS)
     assert network.held(WEIGHTS) == sum(each.numpy().nbytes for each in model.weights)
+
+
+def test_what_is_held_of_transformed_kernels_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the others it is as much as in float32: they are there as they were read, too."""
+    from vgg import network
+
+    computed_by(monkeypatch, winograd=6)
+    model = network.build(WEIGHTS, precision="bfloat16")
+    transformed = {layer.name: layer for layer in model.layers if hasattr(layer, "derived")}
+    kernels = {name: kernel for name, (kernel, _) in WEIGHTS.convolutions.items()}
+    held = network.held(WEIGHTS, "bfloat16") - sum(b.nbytes for *_, b in tiny.weights().values())
+    assert 0 < len(transformed) < len(kernels)
+    assert held == sum(
+        transformed[name].derived.numpy().nbytes if name in transformed else kernel.nbytes
+        for name, kernel in kernels.items()
+    )
 
 
 @pytest.mark.parametrize("size", [(9, 7), (32, 48)])
@@ -259,10 +288,12 @@ def test_the_footprint_has_the_largest_of_winograds_tiles(monkeypatch: pytest.Mo
     from vgg.network import footprint
 
     shallow, deep = (footprint(WEIGHTS, [layer]) for layer in ("relu2_1", "relu5_1"))
+    half = footprint(WEIGHTS, ["relu5_1"], "bfloat16")
     # From 8 channels in on, that is from block 3 on: 8 channels out at a sixteenth of the pixels.
     computed_by(monkeypatch, winograd=8)
     assert footprint(WEIGHTS, ["relu2_1"]) == shallow
     assert footprint(WEIGHTS, ["relu5_1"]) == pytest.approx(deep + 2 * 4 * 8 / 16)
+    assert footprint(WEIGHTS, ["relu5_1"], "bfloat16") == pytest.approx(half + 2 * 2 * 8 / 16)
 
 
 def test_the_footprint_has_what_goes_into_winograds_algorithm_in_any_factor(

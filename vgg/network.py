@@ -122,7 +122,7 @@ def build(
             bits of mantissa; twice as fast on processors that have it, and very slow elsewhere).
         exact: the numbers of a plain convolution, to the last bit; else some may be computed by
             Winograd's algorithm, or what comes back to the pixels in squares, where that is faster,
-            and differ in the sixth digit.
+            and differ in the sixth digit, in bfloat16 in the second.
         raw: activations in `precision`, for who computes on, and what comes back through the first
             layer too.
         sparing: max-poolings keep little for the way back, on a CPU: see `SparingMaxPooling`.
@@ -254,7 +254,8 @@ def operations(weights: Weights, layers: Iterable[str]) -> float:
 
 def held(weights: Weights, precision: str = "float32", *, exact: bool = False) -> int:
     """Bytes of the weights as they are computed with, turned about or transformed ones too."""
-    copies = {"plain": 1, "turned": 2, "squared": 1, "winograd": winograd.GROWTH}
+    transformed = winograd.GROWTH if precision == "float32" else winograd.GROWTH // 2
+    copies = {"plain": 1, "turned": 2, "squared": 1, "winograd": transformed}
     total = 0
     for *kernels, bias in weights.convolutions.values():
         chosen = (algorithm(kernel.shape, precision, exact=exact) for kernel in kernels)
@@ -284,6 +285,7 @@ def footprint(
     """
     asked = frozenset(layers)
     precision, wanted = _used(precision, asked), set(asked)
+    used = 2 if precision == "bfloat16" else 4
     late = _late(weights, asked) if sparing else set()
     opens = precision == "bfloat16" and _opens(weights, asked)
     kept: list[float] = []
@@ -300,14 +302,14 @@ def footprint(
             width = bias.size
             passing.append(4 * sum(each.shape[3] for each in kernels) / stride**2)
             tiled += [
-                4 * max(each.shape[2:]) / stride**2
+                used * max(each.shape[2:]) / stride**2
                 for each in kernels
                 if algorithm(each.shape, precision, exact=exact) == "winograd"
             ]
             continue
         stride *= 2 if name.startswith("pool") else 1
         first = name == "relu1_1"
-        size: float = 2 if precision == "bfloat16" and (opens or not first) else 4
+        size: float = 4 if first and not opens else used
         # What comes through an `Opening` is kept by it.
         if name.replace("relu", "conv") in late and not (first and opens):
             size = 1 / 4  # the place of each square's largest number

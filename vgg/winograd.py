@@ -28,22 +28,25 @@ _STRIP = 2**23
 # How often a transformed kernel is as large as the kernel.
 GROWTH = _SEEN**2 // 9
 
-# For the points 0, ±1, ±2 and ∞, in one dimension; in two, Kronecker products with themselves.
+# For the points 0, ±½, ±3/2 and ∞, in one dimension; in two, Kronecker products with themselves.
+# Lavin & Gray's 0, ±1, ±2 round twice as much; and these numbers, but for one, have eight bits.
 _B = np.array(
     [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
+        [9, 0, -40, 0, 16, 0],
+        [0, -18, -36, 8, 16, 0],
+        [0, 18, -36, -8, 16, 0],
+        [0, -6, -4, 24, 16, 0],
+        [0, 6, -4, -24, 16, 0],
+        [0, 9, 0, -40, 0, 16],
     ]
 )
-_G = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]) / 24
-_A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
-_INPUT = np.kron(_B, _B).astype(np.float32)  # [36, 36]
-_KERNEL = np.kron(_G, _G)  # [36, 9]
-_OUTPUT = np.kron(_A, _A).astype(np.float32)  # [16, 36]
+_G = np.array([[64, 0, 0], [-36, -18, -9], [-36, 18, -9], [4, 6, 9], [4, -6, 9], [0, 0, 36]])
+_A = np.array(
+    [[8, 8, 8, 8, 8, 0], [0, 4, -4, 12, -12, 0], [0, 2, 2, 18, 18, 0], [0, 1, -1, 27, -27, 8]]
+)
+_INPUT = np.kron(_B, _B).astype(np.float32) / 16**2  # [36, 36]
+_KERNEL = np.kron(_G, _G) / 36**2  # [36, 9]
+_OUTPUT = np.kron(_A, _A).astype(np.float32) / 8**2  # [16, 36]
 
 
 def transformed(kernel: Any) -> tf.Tensor:
@@ -53,7 +56,7 @@ def transformed(kernel: Any) -> tf.Tensor:
 
 
 class WinogradConvolution(keras.layers.Layer):
-    """A frozen 3×3 convolution, stride 1, "same", float32, to about six digits.
+    """A frozen 3×3 convolution, stride 1, "same", to about six digits, in bfloat16 to two.
 
     It has no kernel but the transformed one, of four times the size. Not for XLA.
     """
@@ -81,7 +84,7 @@ class WinogradConvolution(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         """`[N, H, W, in]` -> `[N, H, W, out]`."""
         # Read once, outside: a custom gradient must not touch variables.
-        kernel = tf.convert_to_tensor(self.derived)
+        kernel = tf.cast(self.derived, inputs.dtype)
 
         @tf.custom_gradient
         def convolve(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
@@ -93,13 +96,13 @@ class WinogradConvolution(keras.layers.Layer):
 
 def _run(x: tf.Tensor, kernel: tf.Tensor, *, back: bool = False) -> tf.Tensor:
     """`_convolved` in a graph of its own."""
-    made = _graph(tuple(kernel.shape), back)(x, kernel)
+    made = _graph(tuple(kernel.shape), kernel.dtype, back)(x, kernel)
     return tf.ensure_shape(made, (*x.shape[:3], made.shape[3]))  # a loop forgets its size
 
 
 @functools.cache
-def _graph(shape: tuple[int, ...], back: bool) -> Any:
-    """`_convolved` with transformed kernels of that shape, as a graph of its own.
+def _graph(shape: tuple[int, ...], dtype: tf.DType, back: bool) -> Any:
+    """`_convolved` with transformed kernels of that shape and type, as a graph of its own.
 
     Traced once and not with each layer. Called from another graph it stays a function, within which
     what is no longer needed is freed in order.
@@ -108,8 +111,8 @@ def _graph(shape: tuple[int, ...], back: bool) -> Any:
     return tf.function(
         functools.partial(_convolved, back=back),
         input_signature=[
-            tf.TensorSpec((None, None, None, channels), tf.float32),
-            tf.TensorSpec(shape, tf.float32),
+            tf.TensorSpec((None, None, None, channels), dtype),
+            tf.TensorSpec(shape, dtype),
         ],
         autograph=False,
         experimental_attributes={"_noinline": True},
@@ -193,7 +196,8 @@ def _convolved(x: tf.Tensor, kernel: tf.Tensor, *, back: bool) -> tf.Tensor:
         kernel: transformed, `[36, in, out]`.
         back: whether it is the way back.
     """
-    into, out_of = (_INPUT[:, ::-1], _OUTPUT[::-1]) if back else (_INPUT, _OUTPUT)
+    sums = (_INPUT[:, ::-1], _OUTPUT[::-1]) if back else (_INPUT, _OUTPUT)
+    into, out_of = (tf.cast(each, x.dtype) for each in sums)
     channels, out = (kernel.shape[2], kernel.shape[1]) if back else kernel.shape[1:]
     batch, height, width, _ = tf.unstack(tf.shape(x))
     tiling = _Tiling(height, width, -(-height // _SIDE), -(-width // _SIDE))
