@@ -112,7 +112,12 @@ def main() -> int:
     """Record, and write one .npz without pickles."""
     parser = argparse.ArgumentParser(description="Record goldens from the 2017 program.")
     parser.add_argument("--peer", type=Path, required=True, help="its checkout")
-    parser.add_argument("--peer-python", default=sys.executable, help="the Python that runs it")
+    parser.add_argument(
+        "--peer-python",
+        type=peer.interpreter,
+        default=sys.executable,
+        help="the Python that runs it",
+    )
     parser.add_argument("--output", type=Path, required=True, help="the .npz to write")
     options = parser.parse_args()
     try:

@@ -152,7 +152,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The options, with paths made absolute: the programs run in a folder of their own."""
     parser = argparse.ArgumentParser(description="Compare the 2017 program with ours.")
     parser.add_argument("--peer", type=Path, required=True, help="a checkout of the 2017 program")
-    parser.add_argument("--peer-python", default=sys.executable, help="the Python that runs it")
+    parser.add_argument(
+        "--peer-python",
+        type=peer.interpreter,
+        default=sys.executable,
+        help="the Python that runs it",
+    )
     parser.add_argument("--network", type=peer.existing, help="a .mat file; default: a tiny one")
     parser.add_argument("--content", type=peer.existing, help="default: a drawn picture")
     parser.add_argument(

@@ -11,6 +11,7 @@ import argparse
 import contextlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -62,6 +63,18 @@ def existing(text: str) -> Path:
     if not path.is_file():
         raise argparse.ArgumentTypeError(f"expected a file, got {text}; name one that is there")
     return path.resolve()
+
+
+def interpreter(text: str) -> str:
+    """A Python that an option names, by its path or as the shell finds it, made absolute.
+
+    Raises:
+        argparse.ArgumentTypeError: there is none.
+    """
+    found = shutil.which(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"expected a Python, got no program {text}; name another")
+    return str(Path(found).absolute())  # not resolved: a virtual environment's is a link
 
 
 def pair(text: str) -> tuple[Path, Path]:

@@ -117,7 +117,12 @@ def main(argv: list[str] | None = None) -> int:
     add("--pair", type=peer.pair, required=True, metavar="CONTENT:STYLE")
     add("--width", type=int, default=256, help="default 256")
     add("--work", type=Path, required=True, help="a folder for what the programs write")
-    add("--peer-python", default=sys.executable, help="the Python that runs the peers")
+    add(
+        "--peer-python",
+        type=peer.interpreter,
+        default=sys.executable,
+        help="the Python that runs the peers",
+    )
     add("--neural-style-pt", type=Path, help="a checkout of ProGamerGov/neural-style-pt")
     add("--style-transfer-pytorch", type=Path, help="a checkout of crowsonkb's")
     add("--sheet", type=Path, help="also write the last pictures here, side by side")

@@ -255,7 +255,12 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("--peer", type=Path, required=True, help="a checkout of anishathalye/neural-style")
-    add("--peer-python", default=sys.executable, help="the Python that runs it")
+    add(
+        "--peer-python",
+        type=peer.interpreter,
+        default=sys.executable,
+        help="the Python that runs it",
+    )
     add("--network", type=peer.existing, required=True, help="the VGG-19 .mat file")
     add("--pairs", nargs="+", type=peer.pair, required=True, metavar="CONTENT:STYLE")
     add("--widths", nargs="+", type=int, default=[256, 512])
