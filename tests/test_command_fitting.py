@@ -180,6 +180,31 @@ def test_what_is_hidden_is_not_there_for_a_while() -> None:
     assert importlib.import_module("colorsys").rgb_to_hsv(0, 0, 0) == (0, 0, 0)
 
 
+def test_garbage_is_looked_for_again_where_it_was_before() -> None:
+    """And not among what was imported, nor by whoever has turned it off."""
+    code = (
+        "import gc\n"
+        "from neural_style_tf.commands import tensorflow\n"
+        "def found():\n"
+        "    return gc.isenabled(), gc.get_freeze_count() > 100_000\n"
+        "with tensorflow._uncollected():\n"
+        "    before = found()\n"
+        "try:\n"
+        "    with tensorflow._uncollected():\n"
+        "        raise ImportError\n"
+        "except ImportError:\n"
+        "    failed = found()\n"
+        "tensorflow.start()\n"
+        "after = found()\n"
+        "gc.disable()\n"
+        "tensorflow.start()\n"
+        "assert [before, failed, after, found()[0]] == [\n"
+        "    (False, False), (True, False), (True, True), False\n"
+        "], (before, failed, after, found())"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_given_back_is_the_systems() -> None:
     """Whatever a tensor took is free again at once; in a process that has no tensor yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import os
 import sys
 import tempfile
@@ -31,7 +32,8 @@ def start(*, look: bool = True, single: bool = False) -> str:
     # narrow layers.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     with _without_chatter() if quiet else contextlib.nullcontext():
-        with _hidden("matplotlib"):  # Keras would import it for plots: a second in six
+        # Keras would import it for plots: a second in six.
+        with _hidden("matplotlib"), _uncollected():
             import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
@@ -124,6 +126,22 @@ def _hidden(name: str) -> Iterator[None]:
         yield
     finally:
         del sys.modules[name]
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """For what makes half a million objects that stay: nobody looks for garbage among them.
+
+    Neither meanwhile, again and again, nor later.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        gc.freeze()
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @contextlib.contextmanager
