@@ -75,9 +75,10 @@ def stylize(
         DivergedError: the loss became NaN or infinite. The Step before it holds the last finite
             picture; where the first picture's own loss is not finite there is none.
     """
-    objective, schedule = objective or Objective(), (schedule or Schedule()).resolved()
     content = as_pixels(content)
     _, height, width, _ = content.shape
+    objective = objective or Objective()
+    schedule = (schedule or Schedule()).resolved().remembering(height, width)
     paintings = [style if isinstance(style, Style) else Painting(style) for style in styles]
     factors = _one_each(style_scales, len(styles))
     stops, graphs = frozenset(stops), graphs or Graphs(0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from neural_style_tf.errors import OptionError
-from neural_style_tf.schedule import HISTORY
+from neural_style_tf.schedule import HISTORY, HISTORY_OF_LARGE, longest_history
 
 GIB = 2**30
 
@@ -35,7 +35,7 @@ _KERNELS, _COARSER = 0.2 * GIB, 1.65
 # of a network's first blocks small ones are as fast as large ones.
 _SIDES = (2048, 1536, 1024, 768, 512, 384, 256)
 _SIDES_OF_FIRST_BLOCKS = (512, 256)
-_HISTORIES = (HISTORY, 5, 3)
+_HISTORIES = (HISTORY, HISTORY_OF_LARGE, 5, 3)
 
 
 class Cut(NamedTuple):
@@ -132,20 +132,25 @@ def plan(need: Need, limit: float) -> Plan:
     Raises:
         OptionError: nothing fits.
     """
-    histories = _HISTORIES if need.history is None else (need.history,)
+    height, width = need.sizes[0]
+    longest = longest_history(height, width)
+    histories = [history for history in _HISTORIES if history <= longest]
+    if need.history is not None:
+        histories = [need.history]
     tiles = [
         (side, cut)
         for cut in need.cuts
         for side in (_SIDES_OF_FIRST_BLOCKS if cut.until else _SIDES)
     ]
-    ways: list[tuple[int | None, int, bool, Cut | None]] = [(None, histories[0], False, None)]
+    # Ten steps do nearly as well as more, and cost less than tiles.
+    whole = [history for history in histories if history in (histories[0], HISTORY_OF_LARGE)]
+    ways: list[tuple[int | None, int, bool, Cut | None]] = [(None, h, False, None) for h in whole]
     ways += [(s, h, back, c) for back in (False, True) for h in histories for s, c in tiles]
     for side, history, gives_back, cut in ways:
         taken = estimate(need, side, history, gives_back, cut)
         found = Plan(side, history, taken, gives_back, cut and cut.until)
         if found.bytes <= limit:
             return found
-    height, width = need.sizes[0]
     raise OptionError(
         f"a picture of {width}×{height} pixels takes at least {found.bytes / GIB:.1f} GiB of "
         f"memory: expected at most {limit / GIB:.1f}; give a smaller --width or style scale, "

@@ -110,7 +110,8 @@ class Graphs:
 
     Runs are alike that have the same network, one and the same object, and an objective and a
     schedule of the same `form`: whatever the pictures, their sizes and number, the weights of
-    content, style and total variation, blend, iterations, start and seed.
+    content, style and total variation, blend, iterations, start and seed. (Large pictures have a
+    shorter history, which is part of a schedule's form.)
 
     Args:
         most: how many are kept, those that were used last; each keeps its network.

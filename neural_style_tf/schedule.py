@@ -17,7 +17,10 @@ KEEP = ("best", "last")
 # makes a finished picture.
 ITERATIONS = {"lbfgs": 100, "adam": 1000}
 TOLERANCE = {"lbfgs": 0.01, "adam": 0.0}
-HISTORY = 10
+# Past steps that L-BFGS remembers. Twenty are worth a tenth of the iterations; their memory, two
+# pictures each, is little next to a network's but for large ones, whose pixels are so many.
+HISTORY, HISTORY_OF_LARGE = 20, 10
+_LARGE = 2**19
 ADAM = {"learning_rate": 10.0, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
 
 # The settings whose defaults are the optimizer's.
@@ -100,7 +103,8 @@ class Schedule:
     )
     history: int | None = option(
         None,
-        f"L-BFGS: past steps that it remembers (default {HISTORY}, fewer where memory is short)",
+        f"L-BFGS: past steps that it remembers (default {HISTORY}, {HISTORY_OF_LARGE} from half a "
+        "megapixel on, fewer where memory is short)",
         type=int,
     )
     learning_rate: float | None = option(
@@ -189,6 +193,13 @@ class Schedule:
             **adam,
         )
 
+    def remembering(self, height: int, width: int) -> Schedule:
+        """The same with as long a history as is good for a picture of that size, for L-BFGS."""
+        if self.resolved().optimizer == "adam":
+            return self
+        length = self.history or longest_history(height, width)
+        return dataclasses.replace(self, history=length)
+
     def stages(self, height: int, width: int, *, drafted: bool = False) -> list[Stage]:
         """What a run does in turn, coarse to fine; the last stage is at full size.
 
@@ -233,3 +244,8 @@ class Schedule:
             (max(1, round(height / 2**k)), max(1, round(width / 2**k)))
             for k in reversed(range(scales))
         ]
+
+
+def longest_history(height: int, width: int) -> int:
+    """How many past steps L-BFGS may remember of a picture of that size, where nobody says."""
+    return HISTORY if height * width < _LARGE else HISTORY_OF_LARGE

@@ -17,6 +17,7 @@ import pytest
 import tensorflow as tf
 
 from neural_style_tf import Graphs, Objective, Schedule, loop, optimizers
+from neural_style_tf import schedule as schedules
 from neural_style_tf.descent import Descent
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss
@@ -316,6 +317,36 @@ class Alike:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Alike)
+
+
+@pytest.mark.parametrize(
+    ("size", "schedule", "remembered"),
+    [
+        ((8, 9), Schedule(), 20),
+        ((512, 1023), Schedule(), 20),
+        ((512, 1024), Schedule(), 10),
+        ((512, 1024), Schedule(history=30), 30),
+        ((8, 9), Schedule(history=3), 3),
+        ((8, 9), Schedule(optimizer="adam"), None),
+    ],
+)
+def test_of_small_pictures_more_steps_are_remembered(
+    size: tuple[int, int], schedule: Schedule, remembered: int | None
+) -> None:
+    assert schedule.remembering(*size).history == remembered
+    assert schedule.remembering(*size).remembering(1000, 1000).history == remembered
+
+
+def test_a_run_remembers_as_many_steps_as_its_size_allows(
+    shallow: Any, style: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "_LARGE", 20 * 24)
+    kept = Graphs(2)
+    for columns in (23, 24):
+        picture = tiny.picture(20, columns, 1)
+        list(stylize(shallow, picture, [style], schedule=Schedule(iterations=1), graphs=kept))
+    lengths = [made_of[2].history for made_of, _ in kept.kept.kept]
+    assert sorted(lengths) == [10, 20]
 
 
 def test_which_runs_are_alike(shallow: Any) -> None:

@@ -9,7 +9,7 @@ import pytest
 from neural_style_tf import memory
 from neural_style_tf.errors import OptionError
 from neural_style_tf.memory import GIB, Cut, Need, estimate, plan
-from neural_style_tf.schedule import HISTORY
+from neural_style_tf.schedule import HISTORY, HISTORY_OF_LARGE
 
 NEED = Need(
     sizes=[(2048, 2048), (1024, 1024)],
@@ -23,8 +23,8 @@ NEED = Need(
 
 def test_where_there_is_room_nothing_is_cut() -> None:
     found = plan(NEED, 100 * GIB)
-    assert (found.side, found.history) == (None, HISTORY)
-    assert found.bytes == estimate(NEED, None, HISTORY)
+    assert (found.side, found.history) == (None, HISTORY_OF_LARGE)
+    assert found.bytes == estimate(NEED, None, HISTORY_OF_LARGE)
 
 
 def test_less_room_makes_smaller_tiles_and_then_a_shorter_history() -> None:
@@ -33,15 +33,15 @@ def test_less_room_makes_smaller_tiles_and_then_a_shorter_history() -> None:
     assert all(way.bytes <= limit * GIB for way, limit in zip(ways, limits, strict=True))
     sides = [way.side or 0 for way in ways]
     assert sides[0] > sides[1] > 0
-    assert ways[0].history == HISTORY
-    assert ways[-1].history < HISTORY
+    assert ways[0].history == HISTORY_OF_LARGE
+    assert ways[-1].history < HISTORY_OF_LARGE
     assert not any(way.gives_back for way in ways)
 
 
 def test_the_first_blocks_are_cut_before_the_whole_network() -> None:
     first = Cut(1000, 2, "pool1", 900)
     need = NEED._replace(cuts=[first, *NEED.cuts])
-    taken = [estimate(need, 512, HISTORY, cut=cut) for cut in (first, None)]
+    taken = [estimate(need, 512, HISTORY_OF_LARGE, cut=cut) for cut in (first, None)]
     found = [plan(need, limit) for limit in (100 * GIB, taken[0], taken[1])]
     assert [(way.side, way.until) for way in found[:2]] == [(None, None), (512, "pool1")]
     assert found[1].bytes == taken[0] < found[0].bytes
@@ -57,9 +57,20 @@ def test_a_history_asked_for_is_kept(history: int) -> None:
         assert plan(NEED._replace(history=history), limit * GIB).history == history
 
 
+def test_of_a_small_picture_more_is_remembered() -> None:
+    small = NEED._replace(sizes=[(512, 682)], history=None)
+    found = plan(small, 100 * GIB)
+    assert (found.side, found.history) == (None, HISTORY)
+    # Less of it is remembered before there are tiles, but not less than of a large one.
+    shorter = estimate(small, None, HISTORY_OF_LARGE)
+    assert shorter < found.bytes
+    assert plan(small, shorter).history == HISTORY_OF_LARGE
+    assert plan(small, shorter).side is None
+
+
 def test_a_large_style_counts_too() -> None:
     large = NEED._replace(sizes=[(512, 512), (4096, 4096)])
-    assert estimate(large, None, HISTORY) > estimate(NEED, None, HISTORY)
+    assert estimate(large, None, HISTORY_OF_LARGE) > estimate(NEED, None, HISTORY_OF_LARGE)
     assert plan(large, 4 * GIB).side is not None
 
 
