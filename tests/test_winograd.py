@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from neural_style_tf.commands.tensorflow import adds_up_in_single
 from tests import tiny
 from vgg.weights import Weights
 
@@ -90,6 +91,7 @@ def test_it_is_the_convolution_and_its_gradient(
         near(gradient, transposed(upstream, kernel))
 
 
+@pytest.mark.skipif(not adds_up_in_single(), reason="products are rounded on their way here")
 @pytest.mark.parametrize(("smooth", "most"), [(True, 0.015), (False, 0.022)])
 def test_in_bfloat16_it_rounds_less_than_by_the_usual_points(smooth: bool, most: float) -> None:
     """Which would be off by 2.0 % of the deviation for what is smooth, by 3.1 for noise.
