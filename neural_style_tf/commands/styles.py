@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Loaded = files.Picture | KeptStyle
 
 # Of measuring a painting: another one where it rounds otherwise, for the cache to know.
-_WAY = 2
+_WAY = 3
 
 
 def load(paths: Sequence[str]) -> list[Loaded]:
