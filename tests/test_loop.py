@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import gc
 import threading
@@ -17,19 +16,18 @@ import pytest
 import tensorflow as tf
 
 from neural_style_tf import Graphs, Objective, Schedule, loop, optimizers
-from neural_style_tf import schedule as schedules
 from neural_style_tf.descent import Descent
 from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss
 from neural_style_tf.optimization import Optimization
 from neural_style_tf.pixels import as_pixels, refine, resize, resize_style
-from neural_style_tf.styles import KeptStyle
 from neural_style_tf.tiles import Reach, Tiles
 from tests import tiny
-from vgg.network import build, reach
+from vgg.network import build
 from vgg.weights import Weights
 
 Picture = npt.NDArray[np.uint8]
+MEAN = np.array(tiny.MEAN_PIXEL, np.float32)
 
 # Most of these runs are alike, and tracing their graphs would take most of the time.
 GRAPHS = Graphs()
@@ -216,49 +214,6 @@ def test_a_size_is_done_when_its_loss_no_longer_falls(
     assert [step.last for step in steps[:-1]] == [False] * (len(steps) - 1)
 
 
-def test_a_draft_is_finished_by_the_network(shallow: Any, content: Picture, style: Picture) -> None:
-    other = build(drafter(), layers=Objective().layers)
-    schedule = Schedule(iterations=6, scales=2, tolerance=0)
-    steps = list(
-        stylize(shallow, content, [style], schedule=schedule, draft=other, stops=range(99))
-    )
-    # Three at half the size and six at the full one with the draft, four with the network.
-    assert [(step.iteration, step.size) for step in steps] == [
-        *((i, (24, 32)) for i in range(4)),
-        *((i, (48, 64)) for i in (*range(4, 10), *range(10, 14))),
-    ]
-    assert all(step.total == 13 for step in steps)
-    assert [step.last for step in steps] == [False] * 13 + [True]
-    shares = [step.share for step in steps]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
-    for network, part in ((other, steps[4:10]), (shallow, steps[10:])):
-        loss = Loss(network, Objective())
-        targets = loss.targets(as_pixels(content), [resize_style(style, 64)])
-        for step in part:
-            total = float(loss(step.pixels, targets).total)
-            assert step.terms.total == pytest.approx(total, rel=1e-4)
-    assert steps[-1].result.iteration >= 9
-    # It goes on from where the draft ended.
-    assert steps[10].terms.total < 2 * steps[-1].terms.total
-
-
-def test_what_the_draft_has_learnt_is_gone_on_with(
-    shallow: Any, content: Picture, style: Picture
-) -> None:
-    """A draft by the network itself is as if there were none."""
-    weights = Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL, np.float32))
-    same = build(weights, layers=Objective().layers)
-    schedule = Schedule(iterations=20, scales=1, tolerance=0)
-    stops = range(99)
-    *_, last = stylize(shallow, content, [style], schedule=schedule, draft=same, stops=stops)
-    one = dataclasses.replace(schedule, iterations=32)
-    alone = list(stylize(shallow, content, [style], schedule=one, stops=stops))
-    assert last.iteration == 32
-    assert last.result.loss == pytest.approx(alone[32].result.loss, rel=1e-3)
-    assert last.result.loss < 0.99 * alone[30].result.loss  # a start anew takes that long
-
-
 def tracings(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
     """The threads in which losses are traced from now on, one each time."""
     traced: list[threading.Thread] = []
@@ -281,7 +236,7 @@ def test_the_network_is_made_ready_while_the_draft_is_painted(
         raise RuntimeError("no room")
 
     traced = tracings(monkeypatch)
-    other = build(drafter(), layers=Objective().layers)
+    other = build(Weights(tiny.near(), MEAN), layers=Objective().layers)
     given = shallow, content, [style]
     schedule = Schedule(iterations=6)
     ready = loop.stylize_image(*given, schedule=schedule, draft=other)
@@ -319,36 +274,6 @@ class Alike:
         return isinstance(other, Alike)
 
 
-@pytest.mark.parametrize(
-    ("size", "schedule", "remembered"),
-    [
-        ((8, 9), Schedule(), 20),
-        ((512, 1023), Schedule(), 20),
-        ((512, 1024), Schedule(), 10),
-        ((512, 1024), Schedule(history=30), 30),
-        ((8, 9), Schedule(history=3), 3),
-        ((8, 9), Schedule(optimizer="adam"), None),
-    ],
-)
-def test_of_small_pictures_more_steps_are_remembered(
-    size: tuple[int, int], schedule: Schedule, remembered: int | None
-) -> None:
-    assert schedule.remembering(*size).history == remembered
-    assert schedule.remembering(*size).remembering(1000, 1000).history == remembered
-
-
-def test_a_run_remembers_as_many_steps_as_its_size_allows(
-    shallow: Any, style: Picture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(schedules, "_LARGE", 20 * 24)
-    kept = Graphs(2)
-    for columns in (23, 24):
-        picture = tiny.picture(20, columns, 1)
-        list(stylize(shallow, picture, [style], schedule=Schedule(iterations=1), graphs=kept))
-    lengths = [made_of[2].history for made_of, _ in kept.kept.kept]
-    assert sorted(lengths) == [10, 20]
-
-
 def test_which_runs_are_alike(shallow: Any) -> None:
     graphs, first = Graphs(2), (Objective(), Schedule())
     one = graphs.optimization(shallow, *first, None)
@@ -374,40 +299,6 @@ def test_which_runs_are_alike(shallow: Any) -> None:
     assert graphs.optimization(alike, *first, None) is not graphs.optimization(other, *first, None)
     # Two are kept, and there were two since.
     assert graphs.optimization(shallow, *first, None) is not one
-
-
-def test_a_draft_of_few_channels_in_tiles(content: Picture, style: Picture) -> None:
-    """The tiles are those of both networks, though one has fewer channels."""
-    few = Weights(tiny.weights((3, 5, 8, 8, 8)), np.array(tiny.MEAN_PIXEL, np.float32))
-    many = Weights(tiny.weights((8, 8, 8, 8, 8)), few.mean)
-    eye = np.eye(8, dtype=np.float32)
-    embeddings = {"relu1_1": eye[:3], "relu2_1": eye[:5]}
-    objective = Objective(content_layers={"relu2_1": 1.0}, style_layers={"relu1_1": 1.0})
-    draft, network = (
-        build(weights, layers=objective.layers)
-        for weights in (dataclasses.replace(few, embeddings=embeddings), many)
-    )
-    strides, _, margin = reach(many, objective.layers)
-    given = network, content, [style], objective, Schedule(iterations=3, scales=1)
-    whole = stylize_image(*given, draft=draft)
-    tiled = stylize_image(*given, draft=draft, tiles=Tiles(16, Reach(strides, margin)))
-    assert np.abs(whole - tiled).max() < 1
-
-
-def drafter() -> Weights:
-    """The tiny network, a little off."""
-    generator = np.random.default_rng(3)
-    off = {
-        name: (kernel * generator.normal(1, 0.05, kernel.shape).astype(np.float32), bias)
-        for name, (kernel, bias) in tiny.weights().items()
-    }
-    return Weights(off, np.array(tiny.MEAN_PIXEL, np.float32))
-
-
-def test_a_draft_needs_the_paintings(shallow: Any, content: Picture) -> None:
-    kept = KeptStyle({64: {}}, {}, {})
-    with pytest.raises(OptionError, match="a draft needs the paintings, got a kept style"):
-        next(stylize(shallow, content, [kept], draft=shallow))
 
 
 class Exploding:

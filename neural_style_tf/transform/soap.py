@@ -110,12 +110,11 @@ class Soap(keras.optimizers.Optimizer):
 
     def _bases(self, kept: _Kept, gradient: tf.Tensor) -> list[tf.Tensor]:
         """Of each axis the eigenvectors, with what a gradient tells of them taken in."""
-        exact = tf.cast(gradient, tf.float64)
+        exact, step = tf.cast(gradient, tf.float64), tf.cast(self.iterations.value, tf.int64)
         bases = []
         for axis, (covariance, basis) in enumerate(zip(kept.covariances, kept.bases, strict=True)):
             others = [other for other in range(len(gradient.shape)) if other != axis]
             own = self._averaged(covariance, tf.tensordot(exact, exact, [others, others]))
-            step = tf.cast(self.iterations.value, tf.int64)
             found = self._followed(basis.value, own, step)
             bases.append(tf.ensure_shape(found, own.shape))
             self.assign(basis, bases[-1])
