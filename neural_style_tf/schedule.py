@@ -16,7 +16,9 @@ KEEP = ("best", "last")
 # What an optimizer is given where nothing is said: Adam what the 2017 program gives it, L-BFGS what
 # makes a finished picture.
 ITERATIONS = {"lbfgs": 100, "adam": 1000}
-TOLERANCE = {"lbfgs": 0.01, "adam": 0.0}
+# Where twenty iterations bring less than a fiftieth nobody sees what more of them bring; whoever
+# says how many there are to be wants them all the same.
+TOLERANCE, PATIENT = {"lbfgs": 0.02, "adam": 0.0}, {"lbfgs": 0.01, "adam": 0.0}
 # Past steps that L-BFGS remembers. Twenty are worth a tenth of the iterations; their memory, two
 # pictures each, is little next to a network's but for large ones, whose pixels are so many.
 HISTORY, HISTORY_OF_LARGE = 20, 10
@@ -60,12 +62,13 @@ class Schedule:
 
     Attributes:
         optimizer: None is "lbfgs", or "adam" where one of Adam's own settings is given.
-        iterations: evaluations of the loss at full size; at a coarser one half as many, and where
-            there is a draft three fifths as many to finish it.
+        iterations: evaluations of the loss at full size, and where there is a draft as many more
+            to finish it; at a coarser one half as many.
         scales: how many sizes, each twice the one before. None is 1 for Adam, as in the 2017
             program; for L-BFGS as many as keep the shorter side at 64 pixels or more.
         tolerance: a size is done when its loss has fallen by less than this share over 20
-            iterations; 0 is never.
+            iterations; 0 is never. None is 0 for Adam; for L-BFGS 0.02, and 0.01 where the number
+            of iterations is given.
         keep: which picture a run ends with: "best", the one of the lowest loss among all
             iterations (Adam swings, the last is seldom the best), or "last".
         initial_noiseblend: share of noise in the first picture, 0-1; None is 1 (noise alone), or
@@ -77,9 +80,9 @@ class Schedule:
 
     iterations: int | None = option(
         None,
-        "evaluations of the loss at full size, at most; half as many at each coarser one, three "
-        "fifths to finish a draft "
-        f"(default: lbfgs {ITERATIONS['lbfgs']}, adam {ITERATIONS['adam']})",
+        "evaluations of the loss at full size, at most, as many more to finish a draft; half as "
+        f"many at each coarser size (default: lbfgs {ITERATIONS['lbfgs']}, adam "
+        f"{ITERATIONS['adam']})",
         type=int,
     )
     optimizer: str | None = option(
@@ -98,7 +101,8 @@ class Schedule:
     tolerance: float | None = option(
         None,
         "a size is done when the loss falls by less than this share in 20 iterations "
-        f"(default: lbfgs {TOLERANCE['lbfgs']:g}, adam 0: never)",
+        f"(default: lbfgs {TOLERANCE['lbfgs']:g}, {PATIENT['lbfgs']:g} where iterations are given; "
+        "adam 0: never)",
         type=float,
     )
     history: int | None = option(
@@ -185,11 +189,12 @@ class Schedule:
         """The same with the optimizer and its settings chosen, all but the scales."""
         optimizer = self.optimizer or ("adam" if self.adam else "lbfgs")
         adam: dict[str, Any] = ADAM | self.adam if optimizer == "adam" else {}
+        tolerance = (TOLERANCE if self.iterations is None else PATIENT)[optimizer]
         return dataclasses.replace(
             self,
             optimizer=optimizer,
             iterations=self.iterations or ITERATIONS[optimizer],
-            tolerance=TOLERANCE[optimizer] if self.tolerance is None else self.tolerance,
+            tolerance=tolerance if self.tolerance is None else self.tolerance,
             **adam,
         )
 
@@ -204,16 +209,15 @@ class Schedule:
         """What a run does in turn, coarse to fine; the last stage is at full size.
 
         At a coarse size there are half as many iterations: it is to find the large structures, and
-        whatever is fine there is painted over. So with a draft: all sizes are drafted, and the
-        network itself finishes, in three fifths as many: its loss comes to within 2 % of where its
-        own iterations at all sizes bring it.
+        whatever is fine there is painted over. With a draft all sizes are drafted, and the network
+        itself finishes.
         """
         full = self.iterations or ITERATIONS[self.resolved().optimizer or "lbfgs"]
         half = -(-full // 2)
         *coarse, finest = self.sizes(height, width)
         stages = [Stage(size, half, drafted) for size in coarse]
         stages.append(Stage(finest, full, drafted))
-        return [*stages, Stage(finest, -(-full * 3 // 5))] if drafted else stages
+        return [*stages, Stage(finest, full)] if drafted else stages
 
     def total(self, height: int, width: int, *, drafted: bool = False) -> int:
         """Iterations of all stages together, at most."""

@@ -33,6 +33,24 @@ def test_of_small_pictures_more_steps_are_remembered(
     assert schedule.remembering(*size).remembering(1000, 1000).history == remembered
 
 
+@pytest.mark.parametrize(
+    ("schedule", "tolerance"),
+    [
+        (Schedule(), 0.02),
+        (Schedule(iterations=100), 0.01),
+        (Schedule(iterations=100, tolerance=0.3), 0.3),
+        (Schedule(tolerance=0.0), 0),
+        (Schedule(optimizer="adam"), 0),
+        (Schedule(iterations=100, learning_rate=1.0), 0),
+    ],
+)
+def test_who_says_how_many_iterations_gets_more_of_them(
+    schedule: Schedule, tolerance: float
+) -> None:
+    assert schedule.resolved().tolerance == tolerance
+    assert schedule.resolved().resolved().tolerance == schedule.form.tolerance == tolerance
+
+
 def test_a_run_remembers_as_many_steps_as_its_size_allows(
     shallow: Any, style: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ from neural_style_tf import Loss, Objective, Schedule, stylize
 from neural_style_tf.objective import PRESETS
 from neural_style_tf.pixels import as_pixels, resize, resize_style
 from neural_style_tf.serving import stylizer
+from neural_style_tf.serving.module import Stylizer
 from neural_style_tf.serving.resampling import resample
 from neural_style_tf.serving.signatures import signatures
 from tests import tiny
@@ -346,3 +347,9 @@ def test_pillow_to_the_grey_level(size: tuple[int, int]) -> None:
     picture = as_pixels(tiny.picture(75, 120, 4))
     ours = resample(picture, *(tf.constant(side) for side in size))
     np.testing.assert_array_equal(ours, resize(picture, *size))
+
+
+def test_who_calls_it_says_how_many_iterations_there_are_to_be(shallow: Any) -> None:
+    made = Stylizer(Portable(shallow), Objective(), Schedule())
+    assert json.loads(made.about)["schedule"]["tolerance"] == 0.01
+    assert json.loads(made.about)["defaults"]["iterations"] == 100

@@ -19,7 +19,7 @@ from neural_style_tf.commands.options import add_fields
 from neural_style_tf.commands.sound_job import WEIGHTS, Inputs, resolve
 from neural_style_tf.errors import OptionError
 from neural_style_tf.objective import Objective
-from neural_style_tf.schedule import HISTORY, Schedule
+from neural_style_tf.schedule import HISTORY, PATIENT, TOLERANCE, Schedule
 
 if TYPE_CHECKING:
     from neural_style_tf.audio.transfer import Take
@@ -32,7 +32,8 @@ _SCHEDULE = {
     "20 s; as many cheap ones come before (default: lbfgs 100, adam 1000)",
     "optimizer": "lbfgs or adam (default: lbfgs, or adam if one of its settings is given)",
     "tolerance": "done when the loss falls by less than this share in 20 iterations (default: "
-    "lbfgs 0.01, adam 0: never)",
+    f"lbfgs {TOLERANCE['lbfgs']:g}, {PATIENT['lbfgs']:g} where iterations are given; adam "
+    "0: never)",
     "history": f"L-BFGS: past steps that it remembers (default {HISTORY})",
     "learning_rate": "Adam: learning rate, in log magnitudes or hundredths of full scale (default "
     f"{LEARNING_RATE})",

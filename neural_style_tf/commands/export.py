@@ -148,7 +148,7 @@ def _optimization(options: argparse.Namespace, output: Path, begun: float) -> in
         )
     preset = options.preset or "athalye2015"
     wanted = objective_of(options, PRESETS[preset].objective)
-    schedule = with_fields(Schedule(), options).resolved()
+    schedule = with_fields(Schedule(), options)
     folders.check_target(output, overwrite=options.overwrite, **_FOLDER)
     location = fetch.find(options.network or "auto")
     weights = read(location.path)

@@ -62,7 +62,9 @@ class Stylizer(tf.Module):
         self.objective = dataclasses.replace(
             objective, content_weight=1.0, style_weight=1.0, tv_weight=1.0, style_blend_weights=()
         )
-        self.schedule = schedule.resolved()
+        # Whoever calls it says how many iterations there are to be.
+        iterations = schedule.resolved().iterations
+        self.schedule = dataclasses.replace(schedule, iterations=iterations).resolved()
         given = defaults(objective, schedule)
         self.about = json.dumps(
             {
