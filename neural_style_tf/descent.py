@@ -191,7 +191,7 @@ class Descent:
             loss = new.terms.total
             finite = tf.math.is_finite(loss)
             iteration = old.iteration + tf.cast(finite, tf.int32)
-            better = finite & ((loss < old.result.loss) | (schedule.keep == "last"))
+            better = finite if schedule.keep == "last" else finite & (loss < old.result.loss)
             result = _choose(better, Candidate(iteration, loss, new.pixels), old.result)
             due = iteration % WINDOW == 0
             return State(

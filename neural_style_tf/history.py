@@ -31,7 +31,7 @@ class History(NamedTuple):
 
     def holds(self) -> tf.Tensor:
         """Whether anything is remembered."""
-        return self.products[self.newest, self.newest] > 0
+        return tf.gather(tf.linalg.diag_part(self.products), self.newest) > 0
 
     def pushed(self, step: tf.Tensor, change: tf.Tensor) -> History:
         """With one more pair; a pair of no positive curvature teaches nothing."""
@@ -75,7 +75,8 @@ class History(NamedTuple):
         shares = known * aged(_times(self.steps, gradient))
         shares = tf.linalg.triangular_solve(triangle, shares, lower=False)
         q = gradient - _mixed(self.changes, tf.roll(shares, turn, 0))
-        curvature = metric.square(self.changes[self.newest]) / curvatures[-1, 0]
+        newest = tf.gather(self.changes, self.newest)
+        curvature = metric.square(newest) / curvatures[-1, 0]
         r = metric.times(q) / tf.maximum(curvature, 1e-30)
         rest = curvatures * shares - known * aged(_times(self.changes, r))
         rest = tf.linalg.triangular_solve(triangle, rest, lower=False, adjoint=True)

@@ -366,3 +366,16 @@ def test_what_does_not_fit_together_is_refused(
 ) -> None:
     with pytest.raises(OptionError, match=message):
         next(stylize(shallow, content, [style], **arguments))
+
+
+def test_the_loop_is_for_xla_too(
+    shallow: Any, content: Picture, style: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it is compiled on a GPU, whole: history, line search, and a network's variables in it."""
+    given = shallow, content, [style], Objective(), Schedule(iterations=12, scales=1)
+    *_, plain = loop.stylize(*given)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [object()])
+    *_, compiled = loop.stylize(*given)
+    assert compiled.iteration == plain.iteration == 12
+    assert compiled.result.loss == pytest.approx(plain.result.loss, rel=1e-2)
+    assert np.abs(compiled.result.pixels - plain.result.pixels).mean() < 0.5
