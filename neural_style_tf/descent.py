@@ -65,11 +65,16 @@ class Step(NamedTuple):
 
 
 class State(NamedTuple):
-    """Of the loop at one size. `mark` is the result's loss when convergence was last looked for."""
+    """Of the loop at one size.
+
+    `mark` is the result's loss when convergence was last looked for; it is there where the loss has
+    fallen by less than a share of `tolerance` since.
+    """
 
     optimizer: Any
     result: Candidate
     iteration: tf.Tensor
+    tolerance: tf.Tensor
     mark: tf.Tensor
     finite: tf.Tensor
     converged: tf.Tensor
@@ -81,7 +86,7 @@ class Descent:
     Args:
         evaluate: takes a tensor `[1, H, W, C]` and targets, gives the loss and its gradient.
         optimizer: takes the targets and a tensor of the size, gives what minimizes the loss there.
-        schedule: tolerance, and which tensor to keep.
+        schedule: which tensor to keep, and the tolerance where none is given.
         compiled: whether XLA may compile the iterations on a GPU.
     """
 
@@ -110,6 +115,7 @@ class Descent:
         heartbeat: float = 1.0,
         learnt: Any = None,
         *,
+        tolerance: float | None = None,
         hands_over: bool = False,
     ) -> Iterator[Step]:
         """The Steps from one start to one end, with the share of this work alone.
@@ -124,10 +130,12 @@ class Descent:
             heartbeat: seconds after which a Step comes anyway. Between two Steps nothing leaves the
                 device.
             learnt: of a Step of this size, on a loss that is much the same.
+            tolerance: as a schedule's, in place of its own.
             hands_over: whether the last Step is to have `learnt`.
         """
         total = before + own + after
-        state = self.advance(self.begin(pixels, targets, learnt), tf.constant(0), targets)
+        state = self.begin(pixels, targets, learnt, tolerance)
+        state = self.advance(state, tf.constant(0), targets)
         del pixels, learnt  # all that is needed of them is in the state
         if not state.finite:
             raise DivergedError(
@@ -167,12 +175,19 @@ class Descent:
         if not self.advance.jit_compile:
             self.advance(self.begin(pixels, targets), tf.constant(0), targets)
 
-    def begin(self, pixels: tf.Tensor, targets: Any, learnt: Any = None) -> State:
+    def begin(
+        self,
+        pixels: tf.Tensor,
+        targets: Any,
+        learnt: Any = None,
+        tolerance: float | None = None,
+    ) -> State:
         """The state before the first picture is looked at, which is iteration 0 of `until`."""
         optimizer = self.optimizer(targets, pixels).start(pixels, learnt)
-        before, loss = tf.constant(-1), optimizer.terms.total
-        yes = tf.constant(True)
-        return State(optimizer, Candidate(before, loss, pixels), before, loss, yes, ~yes)
+        before, loss, yes = tf.constant(-1), optimizer.terms.total, tf.constant(True)
+        share = (self.schedule.tolerance or 0.0) if tolerance is None else tolerance
+        result = Candidate(before, loss, pixels)
+        return State(optimizer, result, before, tf.constant(share, loss.dtype), loss, yes, ~yes)
 
     def until(self, state: State, target: tf.Tensor, targets: Any) -> State:
         """Iterate to `target`, to the last finite picture before it, or to convergence.
@@ -198,9 +213,10 @@ class Descent:
                 _choose(finite, new, old.optimizer),
                 result,
                 iteration,
+                old.tolerance,
                 tf.where(due, result.loss, old.mark),
                 finite,
-                due & (old.mark - result.loss < (schedule.tolerance or 0) * old.mark),
+                due & (old.mark - result.loss < old.tolerance * old.mark),
             )
 
         def unfinished(*loop: Any) -> tf.Tensor:

@@ -114,6 +114,7 @@ def stylize(
         total -= stage.iterations
         steps = worker.steps(
             *(picture, targets, stage.iterations, done, total, stops, heartbeat, learnt),
+            tolerance=schedule.tolerance,
             hands_over=following is not None and following.size == stage.size,
         )
         picture = learnt = None  # else they are there as long as it is painted on

@@ -97,12 +97,15 @@ class Optimization:
         heartbeat: float,
         learnt: Any,
         *,
+        tolerance: float | None,
         hands_over: bool,
     ) -> Iterator[Step]:
         """See `Descent.steps`: of a picture `[1, H, W, 3]`, where a Step's are less `mean`."""
         picture -= self.mean
         when = before, after, stops, heartbeat
-        return self.descent.steps(picture, targets, own, *when, learnt, hands_over=hands_over)
+        return self.descent.steps(
+            *(picture, targets, own, *when, learnt), tolerance=tolerance, hands_over=hands_over
+        )
 
 
 class Graphs:
@@ -110,8 +113,8 @@ class Graphs:
 
     Runs are alike that have the same network, one and the same object, and an objective and a
     schedule of the same `form`: whatever the pictures, their sizes and number, the weights of
-    content, style and total variation, blend, iterations, start and seed. (Large pictures have a
-    shorter history, which is part of a schedule's form.)
+    content, style and total variation, blend, iterations, tolerance, start and seed. (Large
+    pictures have a shorter history, which is part of a schedule's form.)
 
     Args:
         most: how many are kept, those that were used last; each keeps its network.

@@ -182,7 +182,12 @@ class Schedule:
     def form(self) -> Schedule:
         """The same, but for what is no part of a graph: the sizes, how often, and from where."""
         return dataclasses.replace(
-            self.resolved(), iterations=None, scales=None, initial_noiseblend=None, seed=0
+            self.resolved(),
+            iterations=None,
+            tolerance=None,
+            scales=None,
+            initial_noiseblend=None,
+            seed=0,
         )
 
     def resolved(self) -> Schedule:

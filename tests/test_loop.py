@@ -280,6 +280,7 @@ def test_which_runs_are_alike(shallow: Any) -> None:
     for objective, schedule in (
         (Objective(style_weight=2.0, style_blend_weights=(1, 2)), Schedule(optimizer="lbfgs")),
         (Objective(), Schedule(iterations=3, scales=2, seed=4, initial_noiseblend=0.1)),
+        (Objective(), Schedule(tolerance=0.5)),
     ):
         assert graphs.optimization(shallow, objective, schedule, None) is one
     for objective, schedule, tiles in (
@@ -287,7 +288,6 @@ def test_which_runs_are_alike(shallow: Any) -> None:
         (Objective(style_layers={"relu1_1": 1.0, "relu2_1": 2.0}), Schedule(), None),
         (Objective(gram_norm="hw"), Schedule(), None),
         (Objective(), Schedule(history=1), None),
-        (Objective(), Schedule(tolerance=0.5), None),
         (Objective(), Schedule(keep="last"), None),
         (Objective(), Schedule(learning_rate=1.0), None),
         (*first, Tiles(32, Reach({}, 32))),

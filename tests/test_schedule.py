@@ -48,7 +48,7 @@ def test_who_says_how_many_iterations_gets_more_of_them(
     schedule: Schedule, tolerance: float
 ) -> None:
     assert schedule.resolved().tolerance == tolerance
-    assert schedule.resolved().resolved().tolerance == schedule.form.tolerance == tolerance
+    assert schedule.resolved().resolved().tolerance == tolerance
 
 
 def test_a_run_remembers_as_many_steps_as_its_size_allows(
