@@ -31,6 +31,7 @@ class History(NamedTuple):
 
     def holds(self) -> tf.Tensor:
         """Whether anything is remembered."""
+        # Gathered, not a slice, whose place XLA would want to know beforehand.
         return tf.gather(tf.linalg.diag_part(self.products), self.newest) > 0
 
     def pushed(self, step: tf.Tensor, change: tf.Tensor) -> History:

@@ -301,6 +301,17 @@ def test_which_runs_are_alike(shallow: Any) -> None:
     assert graphs.optimization(shallow, *first, None) is not one
 
 
+def test_the_tolerance_is_a_runs_own(shallow: Any, content: Picture, style: Picture) -> None:
+    kept = Graphs(1)
+    done = []
+    for tolerance in (0.0, 0.9, 0.0):
+        schedule = Schedule(iterations=60, scales=1, tolerance=tolerance)
+        *_, last = loop.stylize(shallow, content, [style], schedule=schedule, graphs=kept)
+        done.append(last.iteration)
+    assert done == [60, 20, 60]
+    assert len(kept.kept.kept) == 1
+
+
 class Exploding:
     """A network whose features are NaN from the n-th call on (content, style, start, steps …)."""
 
