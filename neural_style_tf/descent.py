@@ -67,8 +67,8 @@ class Step(NamedTuple):
 class State(NamedTuple):
     """Of the loop at one size.
 
-    `mark` is the result's loss when convergence was last looked for; it is there where the loss has
-    fallen by less than a share of `tolerance` since.
+    `mark` is the result's loss when convergence was last looked for: there is some where it has
+    fallen by less than the share `tolerance` since.
     """
 
     optimizer: Any

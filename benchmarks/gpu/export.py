@@ -7,7 +7,7 @@ there by JAX's client: `targets`, from a photograph and a painting; `evaluation`
 gradient; `loop`, so many iterations of L-BFGS, line search and history and all, without a word to
 the host. It is what the program's own graphs become where TensorFlow has a GPU: XLA compiles them
 there, convolutions are plain ones. DIR also gets the weights, rounded to bfloat16 so that they take
-half the room, the two pictures, and what a CPU makes of them, to be compared with.
+half the room, the pictures, and what a CPU makes of them, to be compared with.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ from vgg.weights import Weights, read  # noqa: E402
 # As `tensorflow.start` has it where there is a GPU.
 tf.config.experimental.enable_tensor_float_32_execution(False)
 OBJECTIVE = Objective()
+# The photograph, the painting, and where to begin: the seeds that they are drawn with.
+PICTURES = {"content": 1, "painting": 2, "picture": 3}
 # Of the gradient that a CPU finds, every so many pixels are kept.
 SPARSE = 8
 
@@ -124,7 +126,8 @@ def export(
 ) -> dict[str, Any]:
     """Write one size in one precision; what `measure.py` has to know of it."""
     name = f"{side}-{precision}"
-    content, painting, start = (tf.constant(drawn(side, seed)) for seed in (1, 2, 3))
+    content, painting, picture = (tf.constant(drawn(side, seed)) for seed in PICTURES.values())
+    picture = tf.cast(picture, tf.float32)
     with as_on_a_gpu():
         network = build(weights, layers=OBJECTIVE.layers, precision=precision, raw=True)
         schedule = Schedule(tolerance=0.0).remembering(side, side)
@@ -152,7 +155,6 @@ def export(
             result = descent.until(state, tf.constant(iterations), given).result
             return result.loss, tf.clip_by_value(result.pixels + mean, 0, 255)
 
-        picture = tf.cast(start, tf.float32)
         exporter.write(f"targets-{name}", targets, content=content, painting=painting)
         exporter.write(f"evaluation-{name}", evaluation, picture=picture, **flat)
         exporter.write(f"loop-{name}", loop, picture=picture, **flat)
@@ -165,6 +167,7 @@ def export(
         "targets": list(flat),
         "operations": work,  # of the convolutions, there and back; two for each multiplication
         "total": float(total),
+        "every": SPARSE,
         "gradient": gradient[0, ::SPARSE, ::SPARSE].numpy().tolist(),
     }
 
@@ -189,7 +192,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pictures = {
         f"{name}-{side}": drawn(side, seed)
         for side in options.sizes
-        for name, seed in (("content", 1), ("painting", 2), ("picture", 3))
+        for name, seed in PICTURES.items()
     }
     arrays: dict[str, Any] = exporter.weights | pictures
     np.savez(options.output / "arrays.npz", **arrays)

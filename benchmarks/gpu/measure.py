@@ -27,7 +27,6 @@ from jax.extend.backend import get_backend
 from jaxlib._jax.mlir import hlo_to_stablehlo
 from jaxlib.xla_client import CompileOptions
 
-SPARSE = 8  # as in export.py
 COLUMNS = (
     *("size", "precision", "ms an evaluation", "TFLOP/s", "of the peak", "ms an iteration"),
     *("loss / a CPU's", "gradient off", "compiled in s"),
@@ -105,7 +104,7 @@ def row(exported: Exported, case: dict[str, Any], best: float, times: int) -> li
     known["picture"] = exported.picture(f"picture-{side}").astype("float32")
     evaluate, compiling = exported.compiled(f"evaluation-{name}")
     total, gradient = evaluate(**known)
-    sparse = np.asarray(gradient)[0, ::SPARSE, ::SPARSE]
+    sparse = np.asarray(gradient)[0, :: case["every"], :: case["every"]]
     expected = np.asarray(case["gradient"])
     off = np.linalg.norm(sparse - expected) / np.linalg.norm(expected)
     seconds = seconds_of(lambda: evaluate(**known), times)
