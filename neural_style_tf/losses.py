@@ -242,11 +242,18 @@ class Loss(tf.Module):
         variation: Variation | None,
     ) -> Sums:
         """The sums over what a network, or a part of one, makes of its inputs; see `sums`."""
+        styles = self.objective.shares("style")
         products: dict[str, tf.Tensor] = {}
 
-        def tap(layer: str, features: tf.Tensor) -> tf.Tensor:
-            if layer in self.objective.shares("style"):
-                features, products[layer] = passed(features)
+        def tap(layer: str, part: Callable[..., tf.Tensor], x: tf.Tensor) -> tf.Tensor:
+            if layer not in styles:
+                return part(x)
+
+            def through(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                return passed(part(x))
+
+            again = layer == getattr(network, "again", None)
+            features, products[layer] = (tf.recompute_grad(through) if again else through)(x)
             return features
 
         return self.sums(tapped(network, inputs, tap), content, variation, products)

@@ -21,12 +21,15 @@ def centered(network: Network) -> tuple[Network, tf.Tensor]:
 
 
 def tapped(
-    network: Network, pixels: tf.Tensor, tap: Callable[[str, tf.Tensor], tf.Tensor]
+    network: Network,
+    pixels: tf.Tensor,
+    tap: Callable[[str, Callable[[tf.Tensor], tf.Tensor], tf.Tensor], tf.Tensor],
 ) -> dict[str, tf.Tensor]:
-    """The network's features, each of which goes on in the network as `tap` gives it back.
+    """The network's features, each of which goes on in the network as `tap` gives it.
 
-    `tap` sees those of a network that can be cut (`parts`, as `vgg.load(…).centered` has), but for
-    the deepest, behind which there is nothing.
+    `tap` takes a layer, the part of the network that ends there, and what that part is given; where
+    a network can be cut (`parts`, as `vgg.load(…).centered` has), and but for the deepest, behind
+    which there is nothing.
     """
     parts = getattr(network, "parts", None)
     if not (isinstance(parts, Mapping) and parts):
@@ -34,9 +37,7 @@ def tapped(
     features, current = {}, pixels
     *_, deepest = parts
     for layer, part in parts.items():
-        current = part(current)
-        if layer != deepest:
-            current = tap(layer, current)
+        current = part(current) if layer == deepest else tap(layer, part, current)
         features[layer] = current
     return features
 

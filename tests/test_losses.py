@@ -77,6 +77,27 @@ def test_gradient_is_the_slope_of_the_loss(shallow: Any, content: Picture, style
     assert float(ahead - behind) == pytest.approx(float(tf.norm(gradient)), rel=1e-2)
 
 
+def test_a_part_that_is_computed_again_makes_no_difference(
+    content: Picture, style: Picture
+) -> None:
+    """To the last bit; and it is not kept, but there is another convolution on the way back."""
+    wide = Weights(tiny.weights((64, 6, 8, 8, 8)), np.array(tiny.MEAN_PIXEL))
+    objective, start = Objective(), as_pixels(tiny.picture(48, 64, 5))
+    found, convolutions = [], []
+    for sparing in (False, True):
+        network = build(wide, layers=objective.layers, sparing=sparing).centered
+        assert (network.again == "relu1_1") == sparing
+        loss = Loss(network, objective)
+        targets = loss.targets(as_pixels(content), [as_pixels(style)])
+        graph = tf.function(loss.value_and_gradient).get_concrete_function(start, targets)
+        terms, gradient = graph(start, targets)
+        found.append([*terms, gradient])
+        convolutions.append(sum(each.type == "Conv2D" for each in graph.graph.get_operations()))
+    for kept, again in zip(*found, strict=True):
+        np.testing.assert_array_equal(kept, again)
+    assert convolutions[1] == convolutions[0] + 1
+
+
 def test_blended_styles_cost_the_sum_of_their_losses(
     shallow: Any, content: Picture, style: Picture, other_style: Picture
 ) -> None:

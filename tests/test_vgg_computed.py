@@ -284,6 +284,31 @@ def test_the_footprint_of_sparing_poolings_has_a_byte_for_each_square() -> None:
     assert saved == pytest.approx((4 - 1 / 4) * 6 / 4)
 
 
+def test_a_wide_first_layer_is_computed_again_where_little_is_to_be_kept() -> None:
+    from vgg.network import build, footprint
+
+    wide = Weights(tiny.weights((64, 6, 8, 8, 8)), np.array(tiny.MEAN_PIXEL))
+    asked = ["relu1_1", "relu2_1"]
+    assert build(wide, layers=asked, sparing=True).again == "relu1_1"
+    assert build(wide, layers=asked, sparing=True).centered.again == "relu1_1"
+    how: dict[str, Any] = {"sparing": True}
+    for weights, layers, changed in (
+        (wide, asked, {"sparing": False}),
+        (wide, asked, {**how, "precision": "bfloat16"}),
+        (WEIGHTS, asked, how),
+        (wide, ["conv1_1", *asked], how),
+        (wide, ["relu1_1"], how),
+        (wide, ["relu1_2", "relu2_1"], how),
+    ):
+        assert build(weights, layers=layers, **changed).again is None
+    # Kept is then relu2_1 at a fourth of the pixels, pool1 and the places of its numbers: less than
+    # what block 1 takes by itself: the activation, and what comes back from two sides.
+    assert footprint(wide, asked, sparing=True) == 3 * 4 * 64
+    assert footprint(wide, asked, sparing=True, after="pool1") == footprint(
+        wide, asked, after="pool1"
+    )
+
+
 def test_the_footprint_has_the_largest_of_winograds_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     from vgg.network import footprint
 

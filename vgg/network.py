@@ -36,6 +36,9 @@ PRECISIONS = ("float32", "bfloat16")
 _BY = {"plain": keras.layers.Conv2D, "turned": TurnedConvolution, "squared": SquaredConvolution}
 # Stated on each layer: a user's ~/.keras/keras.json may have other defaults.
 _SAME = {"padding": "same", "data_format": "channels_last"}
+# Channels of the first layer from which on not to keep it is felt: with VGG-19's 64 it is, with the
+# embedded network's 32 not.
+_WIDE = 64
 
 
 class VGG(keras.Model):
@@ -46,10 +49,13 @@ class VGG(keras.Model):
             channels of the network that it was made from: see `Weights.embeddings`.
         ends: `{layer: tensor}` of its activations as they go on in it, from the first to the
             deepest, poolings too; empty where they are given out in another precision.
+        again: the part, by its layer, that had better be computed again on the way back than kept;
+            None for no part.
     """
 
     embeddings: Mapping[str, np.ndarray] = {}
     ends: Mapping[str, keras.KerasTensor] = {}
+    again: str | None = None
 
     @property
     def mean(self) -> tf.Tensor:
@@ -64,7 +70,7 @@ class VGG(keras.Model):
         """
         model = keras.Model(self.get_layer("mean").output, self.output, name=self.name)
         model.embeddings, model.parts = self.embeddings, self.cut(self.output)
-        model.halves = self._halves
+        model.again, model.halves = self.again, self._halves
         return model
 
     def cut(self, layers: Collection[str], after: str | None = None) -> dict[str, keras.Model]:
@@ -125,7 +131,8 @@ def build(
             and differ in the sixth digit, in bfloat16 in the second.
         raw: activations in `precision`, for who computes on, and what comes back through the first
             layer too.
-        sparing: max-poolings keep little for the way back, on a CPU: see `SparingMaxPooling`.
+        sparing: on a CPU less is kept for the way back: max-poolings keep little (see
+            `SparingMaxPooling`), and what is cheap is to be computed again (see `VGG.again`).
 
     Returns:
         float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`, in the network's order,
@@ -195,6 +202,8 @@ def build(
     model = VGG(pixels, outputs, name="vgg")
     if all(ends[name].dtype == each.dtype for name, each in outputs.items()):
         model.ends = ends
+    if sparing and not tf.config.list_physical_devices("GPU"):
+        model.again = _again(weights, wanted, precision)
     embeddings = {name: weights.embedding(name) for name in outputs}
     model.embeddings = {name: each for name, each in embeddings.items() if each is not None}
     return model
@@ -287,6 +296,8 @@ def footprint(
     precision, wanted = _used(precision, asked), set(asked)
     used = 2 if precision == "bfloat16" else 4
     late = _late(weights, asked) if sparing else set()
+    again = _again(weights, asked, precision) if sparing else None
+    least = 0.0
     opens = precision == "bfloat16" and _opens(weights, asked)
     kept: list[float] = []
     passing, tiled = [0.0], [0.0]
@@ -296,7 +307,7 @@ def footprint(
             break
         wanted.discard(name)
         if name == after:
-            kept, passing, tiled = [], [0.0], [0.0]
+            kept, passing, tiled, least = [], [0.0], [0.0], 0.0
         if name.startswith("conv"):
             *kernels, bias = weights.convolutions[name]
             width = bias.size
@@ -313,8 +324,12 @@ def footprint(
         # What comes through an `Opening` is kept by it.
         if name.replace("relu", "conv") in late and not (first and opens):
             size = 1 / 4  # the place of each square's largest number
+        if name == again:
+            # There once more, with what comes back to it from the layers behind and as a style.
+            least = 3 * size * width / stride**2
+            continue
         kept.append(size * width / stride**2)
-    return sum(kept) + max(passing) + 2 * max(tiled)
+    return max(sum(kept) + max(passing) + 2 * max(tiled), least)
 
 
 def _used(precision: str, layers: Collection[str]) -> str:
@@ -325,6 +340,16 @@ def _used(precision: str, layers: Collection[str]) -> str:
 def _opens(weights: Weights, layers: Collection[str]) -> bool:
     """Whether the first layer may be an `Opening`: one kernel, and nobody asks for its inside."""
     return len(weights.convolutions["conv1_1"]) == 2 and "conv1_1" not in layers
+
+
+def _again(weights: Weights, wanted: Collection[str], precision: str) -> str | None:
+    """What is computed again on the way back: relu1_1, ½ % of the work, a third of what is kept.
+
+    In float32 alone, and not where it has few channels: there other things make up the peak.
+    """
+    wide = weights.convolutions["conv1_1"][-1].size >= _WIDE
+    first = "relu1_1" in wanted and "conv1_1" not in wanted and len(wanted) > 1
+    return "relu1_1" if first and wide and precision == "float32" else None
 
 
 def _late(weights: Weights, wanted: Collection[str]) -> set[str]:
