@@ -40,8 +40,8 @@ def load(
         precision: "float32", or "bfloat16": see `vgg.network.build`.
         exact: convolutions to the last bit, where faster ones would differ in the sixth digit.
         raw: activations in `precision`, which is sooner; else they are made float32.
-        sparing: max-poolings keep little for the way back, on a CPU; it pays within a graph, from
-            half a megapixel on.
+        sparing: less is kept for the way back, on a CPU: see `vgg.network.build`. It pays within a
+            graph, from half a megapixel on.
 
     Returns:
         A Keras model: float32 `[1, H, W, 3]` RGB pixels 0-255 -> `{layer: [1, h, w, C]}`. Layers of
