@@ -268,12 +268,12 @@ def test_tiles_may_end_where_something_is_behind(
     [
         ([], 1, False, None, True, True),
         ([], 10**9, False, None, False, False),
-        (["--pooling", "avg"], 1, False, None, False, False),
+        (["--pooling", "avg"], 1, False, None, False, True),
         ([], 1, True, None, False, False),
         ([], 1, False, 32, True, False),
     ],
 )
-def test_in_large_pictures_poolings_are_sparing(
+def test_of_large_pictures_less_is_kept_for_the_way_back(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     words: Sequence[str],

@@ -278,6 +278,11 @@ def test_the_footprint_of_sparing_poolings_has_a_byte_for_each_square() -> None:
         for precision in ("float32", "bfloat16")
     ]
     assert differences == pytest.approx([(4 - 1 / 4) * (4 + 6 / 4), (2 - 1 / 4) * 6 / 4])
+    # Averages need nothing for it.
+    averaged = (
+        footprint(WEIGHTS, ["relu3_1"], sparing=each, pooling="avg") for each in (False, True)
+    )
+    assert len(set(averaged)) == 1
     # What is asked for is kept all the same.
     asked = ["relu1_2", "relu3_1"]
     saved = footprint(WEIGHTS, asked) - footprint(WEIGHTS, asked, sparing=True)

@@ -281,11 +281,12 @@ def footprint(
     exact: bool = False,
     after: str | None = None,
     sparing: bool = False,
+    pooling: str = "max",
 ) -> float:
     """Bytes for each pixel that it takes to differentiate the network, as deep as `layers` need.
 
     With `after`, the part of it that goes on from that pooling's activations, these included;
-    `sparing` as for `build`, with max-poolings.
+    `sparing` and `pooling` as for `build`.
 
     What is kept for the way back, each activation after its rectifier or pooling, and on top the
     largest layer, in float32, with what is between its factors, and twice the largest that goes
@@ -295,7 +296,7 @@ def footprint(
     asked = frozenset(layers)
     precision, wanted = _used(precision, asked), set(asked)
     used = 2 if precision == "bfloat16" else 4
-    late = _late(weights, asked) if sparing else set()
+    late = _late(weights, asked) if sparing and pooling == "max" else set()
     again = _again(weights, asked, precision) if sparing else None
     least = 0.0
     opens = precision == "bfloat16" and _opens(weights, asked)

@@ -19,8 +19,8 @@ from vgg.weights import Weights
 if TYPE_CHECKING:
     from neural_style_tf.tiles import Reach, Tiles
 
-# Pixels of the result from which on poolings are sparing: what that saves is much there, and the
-# seconds that it takes to compile them, for all its sizes, are few.
+# Pixels of the result from which on less is kept for the way back: what that saves is much there,
+# and the seconds that it takes to compile sparing poolings, for all its sizes, are few.
 _LARGE = 2**19
 # Where tiles may end: of what comes behind, little is left to save.
 _FIRST_BLOCKS = ("pool1", "pool2", "pool3")
@@ -39,7 +39,7 @@ class Fit(NamedTuple):
     Attributes:
         schedule: with a history that fits.
         tiles: None for none.
-        sparing: whether its poolings keep little, see `vgg.network.build`.
+        sparing: whether less is kept for the way back, see `vgg.network.build`.
     """
 
     schedule: Schedule
@@ -77,7 +77,7 @@ def fitted(
     from vgg.network import footprint, held, reach
 
     on_gpu = tensorflow.on_gpu()
-    sparing = job.pooling == "max" and not on_gpu and size[0] * size[1] >= _LARGE
+    sparing = not on_gpu and size[0] * size[1] >= _LARGE
     if job.inputs.memory_limit:
         limit = job.inputs.memory_limit * memory.GIB
     else:
@@ -98,7 +98,9 @@ def fitted(
     need = memory.Need(
         sizes=[size, *paintings],
         pixel=max(
-            footprint(each, objective.layers, used, exact=exact, sparing=sparing)
+            footprint(
+                each, objective.layers, used, exact=exact, sparing=sparing, pooling=job.pooling
+            )
             for each in networks
         ),
         content=sum(
