@@ -216,7 +216,8 @@ class Descent:
                 old.tolerance,
                 tf.where(due, result.loss, old.mark),
                 finite,
-                due & (old.mark - result.loss < old.tolerance * old.mark),
+                # Nothing else would the last picture, which may be worse than that, have to be.
+                due & (old.tolerance > 0) & (old.mark - result.loss < old.tolerance * old.mark),
             )
 
         def unfinished(*loop: Any) -> tf.Tensor:

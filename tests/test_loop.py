@@ -95,6 +95,19 @@ def test_the_best_iteration_is_kept_unless_the_last_is_asked_for(
     assert (last.result.pixels == last.pixels).numpy().all()
 
 
+def test_without_a_tolerance_the_last_picture_may_be_worse_than_one_before(
+    shallow: Any, content: Picture, style: Picture
+) -> None:
+    """The 2017 program's procedure: nothing ends it, not even a loss that rises."""
+    wild: dict[str, Any] = {"iterations": 45, "learning_rate": 120.0, "keep": "last"}
+    found = stylize(
+        shallow, content, [style], schedule=Schedule(**wild), stops=range(46), initial=content
+    )
+    losses = {step.iteration: float(step.terms.total) for step in found}
+    assert losses[20] > losses[0]
+    assert max(losses) == 45
+
+
 def test_the_start_is_what_was_asked_for(shallow: Any, content: Picture, style: Picture) -> None:
     other = tiny.picture(30, 30, 9)
 
