@@ -7,7 +7,7 @@ come from.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
@@ -246,15 +246,14 @@ class Loss(tf.Module):
         products: dict[str, tf.Tensor] = {}
 
         def tap(layer: str, part: Callable[..., tf.Tensor], x: tf.Tensor) -> tf.Tensor:
-            if layer not in styles:
-                return part(x)
-
-            def through(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-                return passed(part(x))
+            def through(x: tf.Tensor) -> Any:
+                return passed(part(x)) if layer in styles else part(x)
 
             again = layer == getattr(network, "again", None)
-            features, products[layer] = (tf.recompute_grad(through) if again else through)(x)
-            return features
+            made = (tf.recompute_grad(through) if again else through)(x)
+            if layer in styles:
+                made, products[layer] = made
+            return made
 
         return self.sums(tapped(network, inputs, tap), content, variation, products)
 

@@ -60,7 +60,7 @@ class Need(NamedTuple):
     Attributes:
         sizes: height and width of the result and of each style in pixels, the result first.
         pixel: bytes for each pixel that the network is differentiated on.
-        content: bytes for each pixel of the content's features.
+        content: bytes for each pixel of what the content is compared by.
         weights: bytes of the network.
         cuts: the ways to have tiles, from the one that costs least to the one that holds least.
         history: past steps of L-BFGS, None for as many as fit; 0 for Adam.
@@ -159,7 +159,24 @@ def plan(need: Need, limit: float) -> Plan:
 
 
 def available() -> float | None:
-    """Bytes that may still be taken on this machine or in this container; None if unknown."""
+    """Bytes that this process may hold on this machine or in this container; None if unknown.
+
+    What it holds already is among them, as it is in what a run is reckoned to take.
+    """
+    free = _free()
+    return None if free is None else free + _held()
+
+
+def _held() -> float:
+    """Bytes that this process holds; 0 if unknown."""
+    with contextlib.suppress(OSError, ValueError, AttributeError, IndexError):
+        pages = float(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return 0.0
+
+
+def _free() -> float | None:
+    """Bytes that may still be taken; None if unknown."""
     found = []
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text().splitlines()
@@ -168,7 +185,13 @@ def available() -> float | None:
     with contextlib.suppress(OSError, ValueError):
         group = Path("/sys/fs/cgroup")
         limit = float((group / "memory.max").read_text())  # "max" is no number
-        found.append(limit - float((group / "memory.current").read_text()))
+        taken = float((group / "memory.current").read_text())
+        # Among them are files that were read and may be forgotten.
+        with contextlib.suppress(OSError, StopIteration):
+            lines = (group / "memory.stat").read_text().splitlines()
+            forgettable = next(line for line in lines if line.startswith("inactive_file "))
+            taken -= float(forgettable.split()[1])
+        found.append(limit - taken)
     if not found:
         with contextlib.suppress(OSError, ValueError, AttributeError):
             found.append(float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")))

@@ -77,12 +77,17 @@ def test_gradient_is_the_slope_of_the_loss(shallow: Any, content: Picture, style
     assert float(ahead - behind) == pytest.approx(float(tf.norm(gradient)), rel=1e-2)
 
 
+@pytest.mark.parametrize(
+    "objective",
+    [Objective(), Objective(content_layers={"relu1_1": 1}, style_layers={"relu3_1": 1})],
+    ids=["of a style", "of the content"],
+)
 def test_a_part_that_is_computed_again_makes_no_difference(
-    content: Picture, style: Picture
+    content: Picture, style: Picture, objective: Objective
 ) -> None:
     """To the last bit; and it is not kept, but there is another convolution on the way back."""
     wide = Weights(tiny.weights((64, 6, 8, 8, 8)), np.array(tiny.MEAN_PIXEL))
-    objective, start = Objective(), as_pixels(tiny.picture(48, 64, 5))
+    start = as_pixels(tiny.picture(48, 64, 5))
     found, convolutions = [], []
     for sparing in (False, True):
         network = build(wide, layers=objective.layers, sparing=sparing).centered

@@ -119,6 +119,16 @@ def test_a_plan_says_what_it_takes() -> None:
             },
             2000,
         ),
+        (
+            {
+                "meminfo": "MemAvailable: 4096 kB\n",
+                "memory.max": "3000\n",
+                "memory.current": "1000",
+                "memory.stat": "anon 100\ninactive_file 700\nactive_file 20\n",
+            },
+            2700,
+        ),
+        ({"meminfo": "MemAvailable: 4096 kB\n", "statm": "900 7 3 1 0 8 0"}, 4096 * 1024 + 7000),
     ],
 )
 def test_a_container_may_have_less_than_its_machine(
@@ -130,6 +140,7 @@ def test_a_container_may_have_less_than_its_machine(
         return files[path.name]
 
     monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr("os.sysconf", lambda name: 1000)
     assert memory.available() == expected
 
 

@@ -103,8 +103,9 @@ def fitted(
             )
             for each in networks
         ),
+        # The target's, and how far the picture's are from these.
         content=sum(
-            4 * channels[layer] / strides[layer] ** 2 for layer in objective.shares("content")
+            8 * channels[layer] / strides[layer] ** 2 for layer in objective.shares("content")
         ),
         weights=sum(held(each, used, exact=exact) for each in networks),
         cuts=cuts,
