@@ -18,7 +18,8 @@ set_up() {
     command -v "$python" >/dev/null || fail "expected Python 3.10 or newer, found no $python: install it, or set PYTHON"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' ||
         fail "expected Python 3.10 or newer, got $("$python" --version 2>&1): install it, or set PYTHON"
-    if [[ ! -x $venv/bin/python ]]; then
+    # Not whether there is a Python: what was broken off, or failed, has one and no pip.
+    if ! "$venv/bin/python" -m pip --version &>/dev/null; then
         "$python" -m venv "$venv" ||
             fail "could not make a virtual environment in $venv (on Debian or Ubuntu: apt install python3-venv)"
     fi
