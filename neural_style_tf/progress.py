@@ -111,9 +111,9 @@ class Bar:
         try:
             self.stream.write(text)
             self.stream.flush()
-        except BrokenPipeError:
-            # Whoever read has gone (`| head`), but the picture is still wanted; what is written
-            # from now on, at exit too, goes nowhere.
+        except OSError:
+            # Whoever read has gone (`| head`), or its disk is full, but the picture is still
+            # wanted; what is written from now on, at exit too, goes nowhere.
             with contextlib.suppress(OSError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())
 
@@ -261,6 +261,25 @@ class LossLog:
         period: iterations between two rows; None for every iteration.
     """
 
+    TABLE, PLOT = "progress.txt", "progress.png"
+
+    @classmethod
+    def beside(cls, options: Any) -> dict[str, Path | None]:
+        """`{flag: path}` of what `--progress-write` and `--progress-plot` write beside the output.
+
+        Raises:
+            FileError: a folder is there.
+        """
+        folder = Path(options.output).parent
+        found = {
+            "--progress-write": folder / cls.TABLE if options.progress_write else None,
+            "--progress-plot": folder / cls.PLOT if options.progress_plot else None,
+        }
+        for flag, path in found.items():
+            if path and path.is_dir():
+                raise FileError(f"{flag}: expected room for a file, got the folder {path}; move it")
+        return found
+
     def __init__(
         self, folder: Path, period: int | None, total: int, *, table: bool, plot: bool
     ) -> None:
@@ -281,9 +300,9 @@ class LossLog:
             if self.table:
                 lines = ["# itr " + " ".join(self.names)]
                 lines += [" ".join(f"{value:.18e}" for value in row) for row in self.rows]
-                (self.folder / "progress.txt").write_text("\n".join(lines) + "\n")
+                (self.folder / self.TABLE).write_text("\n".join(lines) + "\n")
             if self.plot:
-                self._draw(self.folder / "progress.png")
+                self._draw(self.folder / self.PLOT)
         except OSError as error:
             raise FileError(f"cannot write the losses into {self.folder}: {error}") from error
 

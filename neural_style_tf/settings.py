@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -74,4 +75,9 @@ def _all(kind: type, shape: type, value: object) -> bool:
 def _is(kind: type, value: object) -> bool:
     if isinstance(value, bool):
         return kind is bool
-    return isinstance(value, (int, float) if kind is float else kind)
+    if kind is float and isinstance(value, int):
+        return abs(value) <= sys.float_info.max  # JSON knows larger ones
+    if kind is str and isinstance(value, str):
+        # And halves of characters, which no file's name can have.
+        return not any("\ud800" <= char <= "\udbff" for char in value)
+    return isinstance(value, kind)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from neural_style_tf import files, memory
-from neural_style_tf.commands import apply
+from neural_style_tf.commands import apply, interrupts
 from neural_style_tf.transform.stored import packed
 from tests import nets, tiny
 from tests.commandline import error, pixels, run
@@ -244,3 +246,40 @@ def test_a_picture_too_large_even_for_tiles(
     told = capsys.readouterr().err
     assert "a picture of 64×48 pixels takes at least" in told
     assert "or a larger --memory-limit" in told
+
+
+@pytest.mark.parametrize("words", [[], ["--overwrite"]])
+def test_when_interrupted_it_says_what_is_there_and_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    album: Path,
+    words: list[str],
+) -> None:
+    interruptible = interrupts.interruptible
+
+    def interrupted(items: Iterator[Any]) -> Iterator[Any]:
+        for number, item in enumerate(interruptible(items)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield item
+
+    (album / "a.png").write_bytes(b"no picture")  # comes first
+    with monkeypatch.context() as patched:
+        patched.setattr(interrupts, "interruptible", interrupted)
+        patched.setattr(interrupts, "exit_on_next", lambda: None)
+        assert run(*APPLY, "--input", "in", "--output", "out", *words) == 130
+    there = [path for path in Path("out").rglob("*") if path.is_file()]
+    assert len(there) == 1
+    how = " without --overwrite" if words else ""
+    told = f"Interrupted: 1 of 5 pictures are there, the same command{how} goes on with the others"
+    assert told in caplog.messages
+    (album / "a.png").unlink()
+    assert run(*APPLY, "--input", "in", "--output", "out") == 0
+    assert "Pictures to paint: 3, there already: 1" in caplog.messages
+
+
+def test_a_picture_named_within_the_output_folder_is_not_left_out_in_silence(
+    capsys: pytest.CaptureFixture[str], album: Path
+) -> None:
+    told = error(capsys, *APPLY, "--input", "in/x.png", "long.png", "--output", "in")
+    assert "expected pictures outside of the output folder in, got in/x.png" in told

@@ -129,6 +129,29 @@ def test_an_interrupt_ends_with_the_best_so_far(folder: Path) -> None:
     assert soundfile.info("out.wav").frames == RATE
 
 
+FULL = Path("/dev/full")
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_a_full_disk_meanwhile_is_an_error_on_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def temporary(dir: Path) -> Any:
+        asked.append(dir)
+        return FULL.open("wb", buffering=0)
+
+    monkeypatch.setattr("tempfile.TemporaryFile", temporary)
+    Path("deep").mkdir()
+    assert run("audio", *SHORT, *SOUNDS, "--output", "deep/out.wav", "--quiet") == 2
+    told = capsys.readouterr().err
+    assert told.startswith("error: cannot write into deep: No space left on device")
+    assert told.count("\n") == 1
+    assert asked[-1] == Path("deep"), "beside the result, where there has to be room anyway"
+    assert not list(Path("deep").iterdir())
+
+
 SILENT = np.zeros(RATE)
 NAN = np.full(RATE, np.nan)
 EXPECTED = "expected WAV, FLAC, OGG, MP3 or AIFF, got something else"
@@ -142,6 +165,11 @@ EXPECTED = "expected WAV, FLAC, OGG, MP3 or AIFF, got something else"
         ([*SOUNDS, "--output", "out.txt"], "expected an extension of .wav, .flac"),
         ([*SOUNDS, "--output", "no/out.wav"], "no"),
         ([*SOUNDS, "--output", "style.wav"], "--overwrite"),
+        (["--style", "style.wav", *TO, "--duration", "1e12"], "at most 86400, a day, got 1000000"),
+        (
+            [*SOUNDS, "--output", "progress.wav", "--plot", "--progress-plot"],
+            "--progress-plot: expected a place of its own for progress.png",
+        ),
         (["--style", "missing.wav", *TO], "cannot read sound missing.wav"),
         (["--style", "silent.wav", *TO], "the sound is silent (nothing in it is above -70 LUFS)"),
         (["--style", "empty.wav", *TO], "the sound is empty"),
@@ -151,7 +179,10 @@ EXPECTED = "expected WAV, FLAC, OGG, MP3 or AIFF, got something else"
         (["--style", "short.wav", *TO], "lasts 0.40 s: expected at least 0.45"),
         (["--content", "short.wav", "--style", "style.wav", *TO], "expected at least 0.45"),
         (["--style", "style.wav", *TO, "--duration", "0.1"], "--duration: expected at least 0.45"),
-        (["--style", "style.wav", *TO, "--duration", "nan"], "--duration: expected a finite"),
+        (
+            ["--style", "style.wav", *TO, "--duration", "nan"],
+            "--duration: expected seconds above 0",
+        ),
         ([*SOUNDS, *TO, "--duration", "2"], "--duration is for texture without --content"),
         (["--style", "style.wav", *TO, "--content-weight", "1"], "got no content"),
         ([*SOUNDS, *TO, "--style-weight", "0"], "--style-weight: expected a number above 0"),

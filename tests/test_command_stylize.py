@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ from PIL import Image
 from neural_style_tf import files
 from neural_style_tf.__main__ import parse
 from neural_style_tf.commands.job import resolve
-from neural_style_tf.schedule import Schedule
+from neural_style_tf.schedule import PATIENT, Schedule
 from tests import tiny
 from tests.commandline import PICTURES, ROOT, SHORT, begin, error, pixels, run
 
@@ -98,6 +99,7 @@ def test_presets_run_on_any_vgg(folder: Path) -> None:
     assert run(*PICTURES, *SHORT, "--preset", "johnson2016") == 0
 
 
+CHECKPOINTS = ["--checkpoint-iterations", "1", "--checkpoint-output"]
 WISHES = ["--content", "content.png", "--styles", "a.png", "b.png", "--network", "tiny.mat"]
 WISHES += ["--style-blend-weights", "0.7", "0.3", "--style-scales", "1", "0.6", "--seed", "5"]
 WISHES += ["--preset", "gatys2015", "--style-weight", "300", "--iterations", "4"]
@@ -128,6 +130,73 @@ def test_another_optimizer_than_the_recorded_one_has_its_own_defaults(folder: Pa
     assert (again.schedule.optimizer, again.schedule.iterations) == ("lbfgs", 3)
     words = ["neural-style-tf", "--config", "out.png", "--output", "o.png", "--optimizer", "adam"]
     assert resolve(parse(words)[1]).schedule == Schedule(optimizer="adam").resolved()
+
+
+def test_more_iterations_than_the_recorded_ones_are_patient(folder: Path) -> None:
+    """The recorded tolerance was that of a run for which nobody had said how many."""
+
+    def settled(*words: str) -> Schedule:
+        return resolve(parse(["neural-style-tf", *words, "--output", "o.png"])[1]).schedule
+
+    for tolerance, expected in ((None, PATIENT["lbfgs"]), (0.125, 0.125)):
+        given = () if tolerance is None else ("--tolerance", str(tolerance))
+        first = settled(*PICTURES, *given)
+        recorded = {**dataclasses.asdict(first)}
+        Path("run.json").write_text(
+            json.dumps({"content": "content.png", "styles": ["a.png"], "schedule": recorded})
+        )
+        assert settled("--config", "run.json") == first
+        more = settled("--config", "run.json", "--iterations", "500")
+        assert (more.iterations, more.tolerance) == (500, expected)
+
+
+def test_a_setting_of_adam_means_adam_beside_a_recorded_run(folder: Path) -> None:
+    assert run(*PICTURES, *SHORT) == 0
+    words = ["neural-style-tf", "--config", "out.png", "--output", "o.png", "--learning-rate", "5"]
+    assert resolve(parse(words)[1]).schedule == Schedule(learning_rate=5.0).resolved()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"style_scales": [10**400]}, "'style_scales': expected a list of float"),
+        ({"objective": {"style_weight": 10**400}}, "'style_weight': expected float"),
+        ({"initial": "\ud800.png"}, "'initial': expected str"),
+    ],
+)
+def test_settings_that_no_run_writes(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    settings: dict[str, Any],
+    message: str,
+) -> None:
+    given = {"content": "content.png", "styles": ["a.png"], "network": "tiny.mat", **settings}
+    Path("run.json").write_text(json.dumps(given))
+    assert message in error(capsys, "--config", "run.json", "--output", "out.png")
+
+
+def test_a_folder_in_the_place_of_the_losses(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("progress.txt").mkdir()
+    told = error(capsys, *PICTURES, *SHORT, "--progress-write")
+    assert "expected room for a file, got the folder progress.txt" in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full"])
+def test_a_run_needs_nobody_who_listens(folder: Path, closed: str) -> None:
+    """As services are started; and what is written to such a stream is in no other file."""
+    command = f'exec "$0" -m neural_style_tf "$@" {closed}'
+    words = [*PICTURES, *SHORT, "--print-iterations", "1"]
+    process = subprocess.run(
+        ["bash", "-c", command, sys.executable, *words],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert process.returncode == 0
+    assert pixels("out.png").shape == (48, 64, 3)
 
 
 def test_a_json_file_of_settings(folder: Path) -> None:
@@ -207,6 +276,21 @@ BAD: list[tuple[Sequence[str], str]] = [
     ([*PICTURES, *SHORT, "--scales", "0"], "scales: expected a whole number from 1 to 16, got 0"),
     ([*PICTURES, *SHORT, "--scales", "3"], "expected at least 16×16; give fewer --scales"),
     ([*PICTURES, *SHORT, "--tolerance", "1"], "at least 0 and below 1, got 1"),
+    (
+        [*PICTURES, *SHORT[:-1], "progress.png", "--progress-plot"],
+        "--progress-plot: expected a place of its own for progress.png, got the file that the run "
+        "ends with; name another",
+    ),
+    ([*PICTURES, *SHORT, "--log-dir", "out.png"], "--log-dir: expected a place of its own"),
+    ([*PICTURES, *SHORT, "--save-style", "out.png"], "expected a name that ends in .npz"),
+    (
+        [*PICTURES, "--initial", "in9.png", *SHORT, *CHECKPOINTS, "in{}.png"],
+        "one of which is the file in9.png that the run reads; choose another",
+    ),
+    (
+        ["--content-weight", "0", "--styles", "a.png", *SHORT, "--preserve-colors"],
+        "--preserve-colors: expected --content, whose colors are kept, got none; leave it out",
+    ),
     (
         [*PICTURES, *SHORT, "--optimizer", "lbfgs", "--learning-rate", "3"],
         "learning rate is a setting of adam, got optimizer lbfgs; choose adam or leave it out",

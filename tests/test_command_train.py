@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from PIL import Image
 
 from neural_style_tf.__main__ import parse
-from neural_style_tf.commands import train
+from neural_style_tf.commands import following, train
 from neural_style_tf.errors import OptionError
 from neural_style_tf.transform import shipped
 from neural_style_tf.transform.stored import Net, packed, read_net
@@ -191,13 +192,69 @@ def test_an_interrupted_training_goes_on(folder: Path, capsys: pytest.CaptureFix
     with kept.open("wb") as file:
         np.savez(file, **{**state, "settings": np.array(json.dumps(settings))})
     assert "its optimizer is None, got soap" in error(capsys, *TRAIN, *steps, "--resume")
+    with kept.open("wb") as file:
+        np.savez(file, **{name: each for name, each in state.items() if name != "soap/0"})
+    kept_so = error(capsys, *TRAIN, *steps, "--resume")
+    assert "expected what an interrupted `train` left, got a damaged or other file" in kept_so
     kept.write_bytes(now)
+    painting = Path("a.png").read_bytes()
+    Path("a.png").write_bytes(Path("b.png").read_bytes())
+    assert "its paintings is [" in error(capsys, *TRAIN, *steps, "--resume")
+    Path("a.png").write_bytes(painting)
     assert f"Going on after step {done} of 80" in told(*steps, "--resume")
     assert not kept.exists()
     told(*steps[:2], "--output", "whole.npz")
     resumed, whole = read_net("net.npz"), read_net("whole.npz")
     for name, array in whole.weights.items():
         np.testing.assert_array_equal(resumed.weights[name], array)
+
+
+def test_a_state_of_which_the_writing_was_interrupted_is_written_after_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from neural_style_tf import files
+
+    class Stub:
+        step = 0
+
+        def state(self) -> dict[str, Any]:
+            return {"step": np.array(self.step)}
+
+    stub: Any = Stub()
+    keeper = following.Keeper(Path("kept"), stub, {"of": "this"})
+    stub.step = 5
+    with monkeypatch.context() as interrupted:
+
+        def write_bytes(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        interrupted.setattr(files, "write_bytes", write_bytes)
+        with pytest.raises(KeyboardInterrupt):
+            keeper.keep()
+    keeper.keep()
+    settings, state = following.read_state(Path("kept"))
+    assert (settings, int(state["step"])) == ({"of": "this"}, 5)
+
+
+def test_an_interrupt_behind_the_last_step_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network is written all the same; and were it not, there is its last state."""
+    losses, kept = train._losses, []
+
+    def interrupted(job: train.Job, *others: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        kept.append(job.kept.exists())
+        return losses(job, *others)
+
+    monkeypatch.setattr(train, "_losses", interrupted)
+    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert run(*TRAIN, "--steps", "1", "--output", "net.keras", "--quiet") == 0
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+    assert kept == [True]
+    assert Path("net.keras").exists()
+    assert not list(Path.cwd().glob("*.training"))
 
 
 def test_a_training_that_diverges_leaves_nothing_to_go_on_with(
@@ -258,7 +315,7 @@ def test_who_leaves_the_batch_to_the_program_is_told_how_large_it_was() -> None:
     assert read_net("net.npz").card["training"]["batch_size"] == 2
     # What is kept of an interrupted training tells it from one of another default.
     job = train.resolve(parse(["neural-style-tf", *words, "--overwrite"])[1])
-    kept = job.settings(read(Path("tiny.mat")), job.objective)
+    kept = job.settings(read(Path("tiny.mat")), job.objective, [])
     assert kept["training"]["batch_size"] == "2 for each device"
 
 

@@ -60,6 +60,7 @@ FLOORS = (
     ("progress", "serving.saved"),
     (
         "commands.interrupts",
+        "commands.apart",
         "commands.options",
         "commands.tensorflow",
         "commands.distribution",

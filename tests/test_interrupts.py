@@ -93,6 +93,41 @@ def test_one_item_is_made_ahead_and_no_more_once_nobody_wants_them() -> None:
     assert made == [0, 1]
 
 
+def test_an_interrupt_is_put_off_until_a_piece_is_done() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    done = []
+    try:
+        interrupts.heed()
+        with pytest.raises(KeyboardInterrupt):
+            for item in interrupts.interruptible(iter(range(3))):
+                with interrupts.deferring():
+                    os.kill(os.getpid(), signal.SIGINT)
+                    done.append(item)
+        assert done == [0]
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+LAST = """
+import os, signal, sys
+from neural_style_tf.commands import interrupts
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+interrupts.heed()
+interrupts.exit_on_next()
+os.kill(os.getpid(), signal.SIGINT)
+print("not meant", flush=True)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_what_a_shell_has_a_job_in_the_background_ignore_does_not_end_it() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", LAST], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (process.stdout, process.returncode) == ("not meant\n", 143)
+
+
 FINISHING = """
 import os, signal, time
 from neural_style_tf.commands import interrupts

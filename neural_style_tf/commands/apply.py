@@ -292,8 +292,9 @@ def _folder(work: _Work, tasks: list[Task], options: argparse.Namespace, begun: 
     except KeyboardInterrupt:
         interrupts.exit_on_next()
         logging.warning(
-            "Interrupted: %d of %d pictures are there, the same command goes on with the others",
-            *(len(tasks) - len(todo) + done, len(tasks)),
+            "Interrupted: %d of %d pictures are there, the same command%s goes on with the others",
+            *(len(tasks) - len(todo) + done - len(failed), len(tasks)),
+            " without --overwrite" if options.overwrite else "",
         )
         return interrupts.exit_code()
     finally:
@@ -383,6 +384,11 @@ def _tasks(options: argparse.Namespace, sources: list[tuple[str, Path]]) -> list
     tasks: dict[Path, Task] = {}
     for source, place in sources:
         if inside in Path(source).resolve().parents:
+            if source in options.input:
+                raise FileError(
+                    f"--input: expected pictures outside of the output folder "
+                    f"{files.shown(folder)}, got {files.shown(source)}; name another --output"
+                )
             continue  # a result of an earlier run
         target = folder / place
         if target.suffix.lower() not in _WRITTEN:

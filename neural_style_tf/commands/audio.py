@@ -15,8 +15,9 @@ from absl import logging
 from neural_style_tf import files, progress, sound_files
 from neural_style_tf.audio.recipe import LEARNING_RATE, RECIPE
 from neural_style_tf.commands import interrupts, tensorflow
+from neural_style_tf.commands.apart import check_apart
 from neural_style_tf.commands.options import add_fields
-from neural_style_tf.commands.sound_job import WEIGHTS, Inputs, resolve
+from neural_style_tf.commands.sound_job import WEIGHTS, Inputs, Job, resolve
 from neural_style_tf.errors import OptionError
 from neural_style_tf.objective import Objective
 from neural_style_tf.schedule import HISTORY, PATIENT, TOLERANCE, Schedule
@@ -92,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(**dict.fromkeys(unset))
 
 
-def check_outputs(options: argparse.Namespace) -> None:
+def check_outputs(options: argparse.Namespace, job: Job) -> None:
     """Whether everything that a run will leave behind can be written.
 
     Raises:
@@ -108,6 +109,14 @@ def check_outputs(options: argparse.Namespace) -> None:
     for flag, wanted in (("--plot", options.plot), ("--progress-plot", options.progress_plot)):
         if wanted and importlib.util.find_spec("matplotlib") is None:
             raise OptionError(f"{flag} needs matplotlib: run `pip install matplotlib`")
+    check_apart(
+        (job.inputs.content, *job.inputs.styles, options.config),
+        options.output,
+        {
+            "--plot": _plot_path(options) if options.plot else None,
+            **progress.LossLog.beside(options),
+        },
+    )
 
 
 def _plot_path(options: argparse.Namespace) -> Path:
@@ -123,7 +132,7 @@ def run(options: argparse.Namespace) -> int:
     begun = time.monotonic()
     sound_files.packages()
     job = resolve(options)
-    check_outputs(options)
+    check_outputs(options, job)
     from neural_style_tf.commands.sounds import Sounds
 
     sounds = Sounds(job)
@@ -139,7 +148,8 @@ def run(options: argparse.Namespace) -> int:
             closing.callback(watcher.close)
         try:
             for take in interrupts.interruptible(takes):
-                recording(take)
+                with interrupts.deferring():  # else a piece might be there twice
+                    recording(take)
                 if take.step is not None:
                     for watcher in watchers:
                         watcher(take.step)
@@ -158,7 +168,7 @@ class Recording:
         from neural_style_tf.commands.sounds import Spool
 
         self.options, self.sounds, self.begun = options, sounds, begun
-        self.spool = Spool(sounds.like)
+        self.spool = Spool(sounds.like, Path(options.output).parent)
         self.last: Take | None = None
         self.losses: list[float] = []
 

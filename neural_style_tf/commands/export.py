@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.model:
         return _optimization(options, output, begun)
     format = options.format or next(
-        (name for name, suffix in FORMATS.items() if suffix and output.suffix == suffix),
+        (name for name, suffix in FORMATS.items() if suffix and output.suffix.lower() == suffix),
         "saved_model",
     )
     size = options.size
@@ -85,7 +85,7 @@ def run(options: argparse.Namespace) -> int:
     if format == "saved_model":
         folders.check_target(output, overwrite=options.overwrite, **_FOLDER)
     else:
-        if output.suffix.lower() in FORMATS.values() and output.suffix != FORMATS[format]:
+        if output.suffix.lower() in FORMATS.values() and output.suffix.lower() != FORMATS[format]:
             raise OptionError(
                 f"--output: expected a name that ends in {FORMATS[format]} for --format {format}, "
                 f"got {output.name}; rename it"

@@ -98,11 +98,12 @@ class Keeper:
             FileError: a disk that refuses.
         """
         if self.writes and self.trainer.step > self.step:
-            self.step = self.trainer.step
+            step = self.trainer.step
             stream = io.BytesIO()
             state: dict[str, Any] = dict(self.trainer.state())
             np.savez(stream, settings=np.array(json.dumps(self.settings)), **state)
             files.write_bytes(self.path, stream.getvalue(), "training")
+            self.step = step  # not before: an interrupt meanwhile is to keep it after all
         self.kept = time.monotonic()
 
     def close(self) -> None:
@@ -122,10 +123,15 @@ def read_state(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
             return dict(settings), {n: arrays[n] for n in arrays.files if n != "settings"}
     # On damaged bytes zipfile, NumPy and JSON raise whatever they do.
     except Exception as error:
-        raise FileError(
-            f"cannot read training {files.shown(path)}: expected what an interrupted `train` left, "
-            "got a damaged or other file; remove it to begin anew"
-        ) from error
+        raise unreadable(path) from error
+
+
+def unreadable(path: Path) -> FileError:
+    """What there is to say of a damaged training."""
+    return FileError(
+        f"cannot read training {files.shown(path)}: expected what an interrupted `train` left, got "
+        "a damaged or other file; remove it to begin anew"
+    )
 
 
 def check_same(settings: Mapping[str, Any], kept: Mapping[str, Any], path: Path) -> None:

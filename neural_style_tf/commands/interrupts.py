@@ -63,7 +63,7 @@ def check() -> None:
 
 
 @contextlib.contextmanager
-def _deferring() -> Iterator[None]:
+def deferring() -> Iterator[None]:
     """A Ctrl-C in here is only remembered, for the next `check`."""
     global _deferred
     _deferred = True
@@ -92,7 +92,7 @@ def interruptible(items: Iterator[T]) -> Iterator[T]:
         except BaseException as error:  # handed on to whoever asked for the items
             made.put(("error", error))
 
-    with _deferring():  # the start of a thread waits for it with a lock of Python's
+    with deferring():  # the start of a thread waits for it with a lock of Python's
         # A daemon: after an interrupt nobody waits for the iteration under way.
         threading.Thread(target=work, daemon=True, name="device").start()
     try:
@@ -125,7 +125,8 @@ def exit_on_next() -> None:
     """From now on, Ctrl-C ends the process at once."""
     with contextlib.suppress(ValueError):  # only the main thread may
         for each in _SIGNALS:
-            signal.signal(each, lambda number, _: os._exit(128 + number))
+            if signal.getsignal(each) is not signal.SIG_IGN:
+                signal.signal(each, lambda number, _: os._exit(128 + number))
 
 
 def leave(code: int) -> NoReturn:

@@ -10,14 +10,16 @@ import dataclasses
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from neural_style_tf import __version__, files
-from neural_style_tf.commands.options import layer_weights, with_fields
+from neural_style_tf.commands.apart import check_apart
+from neural_style_tf.commands.options import beside_flags, layer_weights, with_fields
 from neural_style_tf.errors import OptionError
 from neural_style_tf.objective import PRESETS, Objective
-from neural_style_tf.progress import checkpoint_name
-from neural_style_tf.schedule import OF_OPTIMIZER, Schedule
+from neural_style_tf.progress import LossLog, checkpoint_name
+from neural_style_tf.schedule import Schedule
 from neural_style_tf.settings import from_mapping, option
 from neural_style_tf.style_files import check_style_target, is_style
 
@@ -132,6 +134,11 @@ class Job:
             self.objective.blend(len(self.inputs.styles))
         elif not self.inputs.content:
             raise OptionError("--content is missing: expected a picture; see --help")
+        if not self.inputs.content and self.inputs.preserve_colors:
+            raise OptionError(
+                "--preserve-colors: expected --content, whose colors are kept, got none; leave it "
+                "out"
+            )
         if not self.inputs.content and is_style(self.canvas):
             raise OptionError(
                 f"--content is missing: {self.canvas} is a kept style, which has no size of its "
@@ -175,9 +182,8 @@ def resolve(options: argparse.Namespace) -> Job:
     recorded = dict(files.read_settings(options.config)) if options.config else {}
     recorded.pop("program", None)
     objective, schedule = recorded.pop("objective", None), recorded.pop("schedule", {})
-    if isinstance(schedule, dict) and options.optimizer not in (None, schedule.get("optimizer")):
-        # Those were for the file's own optimizer.
-        schedule = {k: v for k, v in schedule.items() if k not in OF_OPTIMIZER}
+    if isinstance(schedule, dict):
+        schedule = beside_flags(schedule, options)
     flags = {
         field.name: given
         for field in dataclasses.fields(Inputs)
@@ -269,6 +275,17 @@ def check_outputs(options: argparse.Namespace, job: Job) -> None:
             raise OptionError(f"{flag} needs {package}: run `pip install {package}`")
     if options.log_dir and options.log_dir.exists() and not options.log_dir.is_dir():
         raise OptionError(f"--log-dir: expected a folder, got the file {options.log_dir}")
+    inputs = job.inputs
+    check_apart(
+        (inputs.content, *inputs.styles, inputs.initial, inputs.network, options.config),
+        options.output,
+        {
+            **LossLog.beside(options),
+            "--log-dir": options.log_dir,
+            "--save-style": options.save_style and Path(options.save_style),
+        },
+        template,
+    )
 
 
 def check_sizes(job: Job, content: files.Picture, styles: Sequence[object]) -> None:

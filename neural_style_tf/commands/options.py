@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from absl.flags import argparse_flags
 
 from neural_style_tf.errors import OptionError
+from neural_style_tf.schedule import ADAM, OF_OPTIMIZER, TOLERANCE
 from neural_style_tf.settings import kind
 
 T = TypeVar("T")
@@ -73,6 +74,21 @@ def add_fields(
             metavar=None if "choices" in metadata else field.name.upper(),
             help=help + shown,
         )
+
+
+def beside_flags(schedule: Mapping[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """What a settings file's schedule still says beside the flags of a command line."""
+    left = dict(schedule)
+    # One of Adam's settings means Adam.
+    meant = "adam" if any(getattr(options, name, None) is not None for name in ADAM) else None
+    if (options.optimizer or meant) not in (None, left.get("optimizer")):
+        # Those were for the file's own optimizer.
+        left = {name: value for name, value in left.items() if name not in OF_OPTIMIZER}
+    # A default is written down like anything else; it is another one where iterations are given.
+    default = TOLERANCE.get(str(left.get("optimizer")))
+    if options.iterations is not None and left.get("tolerance") == default:
+        left.pop("tolerance", None)
+    return left
 
 
 def with_fields(base: T, options: argparse.Namespace, **more: Any) -> T:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import math
 from dataclasses import dataclass
 from typing import Any
 
 from neural_style_tf import __version__, sound_files
 from neural_style_tf.audio.recipe import FILTERS, LEARNING_RATE, RECIPE, UNKNOWNS
-from neural_style_tf.commands.options import with_fields
+from neural_style_tf.commands.options import beside_flags, with_fields
 from neural_style_tf.errors import OptionError
 from neural_style_tf.objective import Objective
-from neural_style_tf.schedule import OF_OPTIMIZER, Schedule
+from neural_style_tf.schedule import Schedule
 from neural_style_tf.settings import from_mapping, option
 
 WEIGHTS = ("content_weight", "style_weight")
+
+
+# Seconds.
+_LONGEST = 86400
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,10 @@ class Inputs:
             raise OptionError(
                 f"unknown --unknown {self.unknown!r}: expected {' or '.join(UNKNOWNS)}"
             )
-        if self.duration is not None and not 0 < self.duration < math.inf:
+        if self.duration is not None and not 0 < self.duration <= _LONGEST:
             raise OptionError(
-                f"--duration: expected a finite number of seconds above 0, got {self.duration}"
+                f"--duration: expected seconds above 0 and at most {_LONGEST}, a day, got "
+                f"{self.duration}"
             )
 
 
@@ -116,10 +120,7 @@ def resolve(options: argparse.Namespace) -> Job:
         changed["style_blend_weights"] = ()  # a settings file's were for its own styles
     wanted = from_mapping(Objective, {**RECIPE.to_dict(), **_object("objective", objective)})
     wanted = with_fields(wanted, options, **changed)
-    schedule = _object("schedule", schedule)
-    if options.optimizer not in (None, schedule.get("optimizer")):
-        # Those were for the file's own optimizer.
-        schedule = {k: v for k, v in schedule.items() if k not in OF_OPTIMIZER}
+    schedule = beside_flags(_object("schedule", schedule), options)
     how = with_fields(from_mapping(Schedule, schedule), options)
     if how.learning_rate is None and how.resolved().optimizer == "adam":
         how = dataclasses.replace(how, learning_rate=LEARNING_RATE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from neural_style_tf.audio.recipe import TAPS
 from neural_style_tf.audio.resolution import Resolution
 from neural_style_tf.commands.sound_job import Job
 from neural_style_tf.errors import FileError, OptionError
-from neural_style_tf.files import shown
+from neural_style_tf.files import reporting, shown
 from neural_style_tf.sound_files import Samples, SoundFile, Windows
 
 if TYPE_CHECKING:
@@ -166,19 +167,27 @@ class Spool:
 
     Args:
         like: gives the result its channels.
+        folder: where there is room for it; a system's own for such things may be in memory.
     """
 
-    def __init__(self, like: Heard) -> None:
+    def __init__(self, like: Heard, folder: Path) -> None:
         self.channels = like.file.channels
         self.back = back(like.axes).astype(np.float32)
         self.meter = Meter(like.file.rate, self.channels)
-        self.file: Any = tempfile.TemporaryFile()  # noqa: SIM115 - see `close`
+        self.folder = folder
+        with reporting("write into", folder):
+            self.file: Any = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - see `close`
 
     def add(self, samples: Samples) -> None:
-        """What comes next, along the axes: `[rows, n]`."""
+        """What comes next, along the axes: `[rows, n]`.
+
+        Raises:
+            FileError: a disk that refuses.
+        """
         samples = self.back @ samples
+        with reporting("write into", self.folder):
+            self.file.write(np.ascontiguousarray(samples.T, np.float32).tobytes())
         self.meter.add(samples)
-        self.file.write(np.ascontiguousarray(samples.T, np.float32).tobytes())
 
     def close(self) -> None:
         """Nothing of it stays on disk."""

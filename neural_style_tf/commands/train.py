@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import hashlib
 import importlib.util
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +44,8 @@ _MANY, _HELD_OUT = 20, 4
 # Pixels that are worked on at a time, at most, where photographs go side by side: they take memory,
 # with VGG-19 nearly 4 KB each.
 _ROOM = 8 * 256**2
+# Of a hash, by which what an interrupted training was made of is known again.
+_DIGITS = 16
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -118,18 +121,23 @@ class Job:
         """Where the state of the training is kept."""
         return self.output.with_name(f"{self.output.name}.training")
 
-    def settings(self, weights: Weights, objective: Objective) -> dict[str, Any]:
+    def settings(
+        self, weights: Weights, objective: Objective, paintings: Sequence[files.Picture]
+    ) -> dict[str, Any]:
         """What tells this training from others, as plain data."""
         training = dataclasses.asdict(self.training)
         # How many devices there are is not known before TensorFlow starts.
         training["batch_size"] = training["batch_size"] or f"{PER_DEVICE} for each device"
         return {
             "styles": list(self.names),
+            "paintings": [_digest(picture.pixels.tobytes()) for picture in paintings],
             "initial": self.initial and list(self.initial.styles),
             "photographs": len(self.photos),
+            "names of photographs": _digest(repr([Path(p).name for p in self.photos]).encode()),
             "margin": MARGIN,
             "optimizer": "soap",
             "network": weights.name,
+            "weights": weights.fingerprint[:_DIGITS],
             "pooling": self.pooling,
             "architecture": {
                 **dataclasses.asdict(self.architecture),
@@ -153,7 +161,7 @@ def run(options: argparse.Namespace) -> int:
     paintings = [files.read(path) for path in job.styles]
     weights = read(location.path)
     objective = runs.in_layers_of(weights, job.objective, job.preset, job.moving)
-    settings = job.settings(weights, objective)
+    settings = job.settings(weights, objective, paintings)
     if state:
         following.check_same(settings, state[0], job.kept)
 
@@ -175,7 +183,11 @@ def run(options: argparse.Namespace) -> int:
         abreast = 1
     trainer = _trainer(job, weights, objective, paintings, precision, strategy, abreast)
     if state:
-        trainer.restore(state[1])
+        try:
+            trainer.restore(state[1])
+        # What is damaged within makes TensorFlow raise whatever it does.
+        except Exception as error:
+            raise following.unreadable(job.kept) from error
         logging.info("Going on after step %d of %d", trainer.step, job.training.steps)
     elif job.initial:
         logging.info("Beginning with the network of %s", ", ".join(job.initial.styles))
@@ -205,6 +217,9 @@ def run(options: argparse.Namespace) -> int:
                 for watcher in watchers:
                     watcher(record)
                 interrupts.check()
+            interrupts.finish()
+            with contextlib.suppress(FileError):
+                keeper.keep()  # should the network itself not be written
         except KeyboardInterrupt:
             interrupts.exit_on_next()
             keeper.keep()
@@ -394,6 +409,10 @@ def _losses(job: Job, trainer: Trainer, last: Record | None) -> dict[str, float]
     return {name: float(f"{value:.6g}") for name, value in terms.items()}
 
 
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:_DIGITS]
+
+
 def _tell_unreadable(photos: Photos) -> None:
     if photos.unreadable:
         first = next(iter(photos.unreadable.values()))
@@ -419,7 +438,11 @@ def write_net(path: Path, trainer: Trainer, job: Job, card: Mapping[str, Any]) -
     model = TransformNet(job.architecture, job.names, card=card)
     for name, array in trainer.model.arrays().items():
         model.named[name].assign(array)
-    with tempfile.TemporaryDirectory() as folder:
+    with (
+        files.reporting("write network", path),
+        tempfile.TemporaryDirectory(dir=path.parent) as folder,
+    ):
         temporary = Path(folder) / "network.keras"
         model.save(temporary)
-        files.write_bytes(path, temporary.read_bytes(), "network")
+        network = temporary.read_bytes()
+    files.write_bytes(path, network, "network")
