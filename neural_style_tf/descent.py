@@ -216,7 +216,7 @@ class Descent:
                 old.tolerance,
                 tf.where(due, result.loss, old.mark),
                 finite,
-                # Nothing else would the last picture, which may be worse than that, have to be.
+                # 0 is never: a last picture that is worse than one before is no convergence.
                 due & (old.tolerance > 0) & (old.mark - result.loss < old.tolerance * old.mark),
             )
 

@@ -77,7 +77,12 @@ def _is(kind: type, value: object) -> bool:
         return kind is bool
     if kind is float and isinstance(value, int):
         return abs(value) <= sys.float_info.max  # JSON knows larger ones
-    if kind is str and isinstance(value, str):
-        # And halves of characters, which no file's name can have.
-        return not any("\ud800" <= char <= "\udbff" for char in value)
-    return isinstance(value, kind)
+    return isinstance(value, kind) and (kind is not str or _encodable(str(value)))
+
+
+def _encodable(text: str) -> bool:
+    """JSON knows halves of characters, which no file's name can have."""
+    try:
+        return bool(text.encode("utf-8", "surrogateescape")) or not text
+    except UnicodeEncodeError:
+        return False

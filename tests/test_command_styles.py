@@ -52,6 +52,20 @@ def test_a_style_is_for_the_network_that_measured_it(
     assert "max pooling, and other weights" in error(capsys, *words)
 
 
+def test_a_style_that_lacks_numbers_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*PICTURES, *SHORT, "--save-style", "a.npz") == 0
+    with np.load("a.npz") as arrays:
+        kept = dict(arrays)
+    key = next(key for key in kept if key.endswith("/relu3_1"))
+    np.savez("a.npz", **{**kept, key: np.zeros(1, np.float32)})
+    words = ["--content", "content.png", "--styles", "a.npz", "--output", "o.png"]
+    capsys.readouterr()
+    message = error(capsys, *words, "--network", "tiny.mat")
+    assert "cannot use style a.npz: expected 8 channels of relu3_1, got 1; it is damaged" in message
+
+
 def test_a_painting_is_measured_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second run finds the moments in the cache, and makes the same picture."""
     assert run(*PICTURES, *SHORT) == 0

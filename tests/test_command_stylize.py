@@ -19,7 +19,9 @@ from PIL import Image
 
 from neural_style_tf import files
 from neural_style_tf.__main__ import parse
+from neural_style_tf.commands.apart import check_apart
 from neural_style_tf.commands.job import resolve
+from neural_style_tf.errors import OptionError
 from neural_style_tf.schedule import PATIENT, Schedule
 from tests import tiny
 from tests.commandline import PICTURES, ROOT, SHORT, begin, error, pixels, run
@@ -162,6 +164,7 @@ def test_a_setting_of_adam_means_adam_beside_a_recorded_run(folder: Path) -> Non
         ({"style_scales": [10**400]}, "'style_scales': expected a list of float"),
         ({"objective": {"style_weight": 10**400}}, "'style_weight': expected float"),
         ({"initial": "\ud800.png"}, "'initial': expected str"),
+        ({"initial": "a\0.png"}, "zero byte"),
     ],
 )
 def test_settings_that_no_run_writes(
@@ -173,6 +176,14 @@ def test_settings_that_no_run_writes(
     given = {"content": "content.png", "styles": ["a.png"], "network": "tiny.mat", **settings}
     Path("run.json").write_text(json.dumps(given))
     assert message in error(capsys, "--config", "run.json", "--output", "out.png")
+
+
+def test_a_link_to_itself_is_left_to_whoever_opens_it(tmp_path: Path) -> None:
+    loop = tmp_path / "loop1.png"
+    loop.symlink_to(loop)
+    check_apart([str(loop)], "out.png", {"--log-dir": None}, "out{}.png")
+    with pytest.raises(OptionError, match=r"that the run reads"):
+        check_apart([str(loop)], "out.png", {"--log-dir": loop})
 
 
 def test_a_folder_in_the_place_of_the_losses(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,12 +29,12 @@ def check_apart(
     Raises:
         OptionError: one of them would be.
     """
-    read = {Path(each).resolve(): "reads" for each in inputs if each}
-    taken = {Path(output).resolve(): "ends with", **read}
+    taken = {_place(output): "ends with"}
+    taken |= {_place(each): "reads" for each in inputs if each}
     for flag, path in beside.items():
         if path is None:
             continue
-        place = path.resolve()
+        place = _place(path)
         if place in taken:
             raise OptionError(
                 f"{flag}: expected a place of its own for {shown(path)}, got the file that the run "
@@ -42,9 +43,17 @@ def check_apart(
         taken[place] = f"writes by {flag}"
     for place, role in taken.items() if checkpoints else ():
         for digits in re.findall(r"\d+", place.name):
-            if Path(checkpoint_name(str(checkpoints), int(digits))).resolve() == place:
+            if _place(checkpoint_name(str(checkpoints), int(digits))) == place:
                 raise OptionError(
                     f"--checkpoint-output: expected names of their own, got {checkpoints!r}, "
                     f"one of which is the file {shown(place.name)} that the run {role}; "
                     "choose another"
                 )
+
+
+def _place(path: str | Path) -> Path:
+    """Where it is in the end; a name that can be none is refused by whoever opens it."""
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:
+        return Path(path)

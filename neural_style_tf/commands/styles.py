@@ -58,7 +58,7 @@ def prepare(
     styles: list[Style] = []
     for path, style, scale in zip(job.inputs.styles, loaded, job.style_scales, strict=True):
         if isinstance(style, KeptStyle):
-            styles.append(_fitting(path, style, measured, layers, weights.name))
+            styles.append(_fitting(path, style, measured, layers, weights))
             if scale * width > 1.5 * max(style.levels):
                 logging.info(
                     "%s was kept for results up to %d pixels wide: at %d its strokes stay as small",
@@ -105,10 +105,12 @@ def _measured(job: Job, weights: Weights) -> dict[str, str]:
 
 
 def _fitting(
-    path: str, style: KeptStyle, measured: dict[str, str], layers: Sequence[str], network: str
+    path: str, style: KeptStyle, measured: dict[str, str], layers: Sequence[str], weights: Weights
 ) -> KeptStyle:
     """The style with the layers wanted."""
-    advice = "or give the painting itself"
+    from vgg.network import reach
+
+    advice, network = "or give the painting itself", weights.name
     if style.measured != measured:
         then = f"{style.origin.get('network')}, {style.measured.get('pooling')} pooling"
         if style.measured.get("network") != measured["network"]:
@@ -118,6 +120,15 @@ def _fitting(
             f"pooling, got {then}; choose --network and --pooling as then, {advice}"
         )
     try:
-        return style.only(layers)
+        found = style.only(layers)
     except OptionError as error:
         raise OptionError(f"cannot use style {path}: {error}; choose these, {advice}") from None
+    _, channels, _ = reach(weights, layers)
+    for moments in found.levels.values():
+        for layer, matrix in moments.items():
+            if len(matrix) != channels[layer]:
+                raise OptionError(
+                    f"cannot use style {path}: expected {channels[layer]} channels of {layer}, got "
+                    f"{len(matrix)}; it is damaged: keep it anew, {advice}"
+                )
+    return found
