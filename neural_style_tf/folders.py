@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from neural_style_tf.errors import FileError
 from neural_style_tf.files import StrPath, reporting, shown
 
 
-def check_target(path: StrPath, *, overwrite: bool, kind: str, mark: str) -> None:
+def check_target(
+    path: StrPath, *, overwrite: bool, kind: str, mark: str, others: Collection[str] = ()
+) -> None:
     """Find out, before any work is done, whether a folder can be written; leave no trace.
 
     Args:
@@ -21,6 +23,7 @@ def check_target(path: StrPath, *, overwrite: bool, kind: str, mark: str) -> Non
         overwrite: whether a folder with `mark` in it may be replaced.
         kind: what is to be written, in words.
         mark: the file by which a folder of that kind is known.
+        others: what else there is in one; a folder with more in it is not replaced.
 
     Raises:
         FileError: there is no folder for it or none that can be written to, or `path` is something
@@ -40,6 +43,12 @@ def check_target(path: StrPath, *, overwrite: bool, kind: str, mark: str) -> Non
         raise FileError(f"{shown(path)} exists and is no {kind}: name another --output")
     if ours and not overwrite:
         raise FileError(f"{shown(path)} exists; name another folder or pass --overwrite")
+    foreign = sorted({each.name for each in target.iterdir()} - {mark, *others})
+    if foreign:
+        raise FileError(
+            f"{shown(path)} holds {shown(foreign[0])}, which is no part of a {kind} and would be "
+            "lost; move it, or name another folder"
+        )
 
 
 @contextmanager
@@ -52,10 +61,10 @@ def replacing(path: StrPath, kind: str) -> Iterator[Path]:
         FileError: a disk that refuses, also where the block says so with an OSError. What was
             there is then as it was before.
     """
-    target = Path(path)
+    target = Path(path).resolve()  # of a link what it stands for
     with (
         reporting(f"write {kind}", path),
-        tempfile.TemporaryDirectory(dir=target.resolve().parent) as beside,
+        tempfile.TemporaryDirectory(dir=target.parent) as beside,
     ):
         made, old = Path(beside) / "made", Path(beside) / "old"
         yield made

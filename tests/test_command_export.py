@@ -121,10 +121,21 @@ def test_an_export_is_replaced_only_if_so_wanted(
     assert "model exists; name another folder or pass --overwrite" in error(
         capsys, *EXPORT, "--output", "model", "--quiet"
     )
-    (folder / "model" / "mark").touch()
+    mark = folder / "model" / "variables" / "mark"
+    mark.touch()
+    # What somebody has put into it is not thrown away with it, and a link stays one.
+    Path("model/served.txt").touch()
+    told = error(capsys, *EXPORT, "--output", "model", "--overwrite")
+    assert "model holds served.txt, which is no part of a SavedModel and would be lost" in told
+    Path("model/served.txt").unlink()
+    Path("current").symlink_to("model")
+    before = Path("model/saved_model.pb").stat().st_mtime_ns
+    assert run(*EXPORT, "--output", "current", "--overwrite") == 0
+    assert Path("current").is_symlink()
+    assert Path("model/saved_model.pb").stat().st_mtime_ns > before
     assert run(*EXPORT, "--output", "model", "--overwrite") == 0
     assert (folder / "model" / "saved_model.pb").exists()
-    assert not (folder / "model" / "mark").exists()
+    assert not mark.exists()
     assert not [path for path in folder.iterdir() if path.name.startswith("tmp")]
 
 

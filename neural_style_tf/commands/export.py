@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import time
 from pathlib import Path
+from typing import Any
 
 from absl import logging
 
@@ -27,7 +28,11 @@ SUMMARY = (
 
 # The extension of each format's file; a SavedModel is a folder.
 FORMATS = {"saved_model": "", "tflite": ".tflite", "onnx": ".onnx"}
-_FOLDER = {"kind": "SavedModel", "mark": "saved_model.pb"}
+_FOLDER: dict[str, Any] = {
+    "kind": "SavedModel",
+    "mark": "saved_model.pb",
+    "others": ("assets", "assets.extra", "fingerprint.pb", "keras_metadata.pb", "variables"),
+}
 _SMALLEST, _LARGEST = 16, 8192
 
 
