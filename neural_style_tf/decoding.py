@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import sys
 import warnings
@@ -39,6 +40,14 @@ class Picture:
     pixels: npt.NDArray[np.float32]
     alpha: npt.NDArray[np.uint8] | None = None
     icc_profile: bytes | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all that is taken from a picture, SHA-256 in hexadecimal digits."""
+        digest = hashlib.sha256(repr(self.pixels.shape).encode() + self.pixels.tobytes())
+        digest.update(b"" if self.alpha is None else self.alpha.tobytes())
+        digest.update(self.icc_profile or b"")
+        return digest.hexdigest()
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -17,12 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neural_style_tf import files
 from neural_style_tf.__main__ import parse
-from neural_style_tf.commands.apart import check_apart
 from neural_style_tf.commands.job import resolve
-from neural_style_tf.errors import OptionError
-from neural_style_tf.schedule import PATIENT, Schedule
 from tests import tiny
 from tests.commandline import PICTURES, ROOT, SHORT, begin, error, pixels, run
 
@@ -101,99 +95,6 @@ def test_presets_run_on_any_vgg(folder: Path) -> None:
     assert run(*PICTURES, *SHORT, "--preset", "johnson2016") == 0
 
 
-CHECKPOINTS = ["--checkpoint-iterations", "1", "--checkpoint-output"]
-WISHES = ["--content", "content.png", "--styles", "a.png", "b.png", "--network", "tiny.mat"]
-WISHES += ["--style-blend-weights", "0.7", "0.3", "--style-scales", "1", "0.6", "--seed", "5"]
-WISHES += ["--preset", "gatys2015", "--style-weight", "300", "--iterations", "4"]
-WISHES += ["--initial-noiseblend", "0.5", "--width", "48"]
-
-
-def test_the_settings_of_a_run_give_its_picture_again(folder: Path) -> None:
-    """Also where flags, presets and several styles were in play."""
-    assert run(*WISHES, "--output", "out.png") == 0
-    assert run("--config", "out.png", "--output", "again.png") == 0
-    assert files.read_settings("out.png") == files.read_settings("again.png")
-    assert np.abs(pixels("out.png") - pixels("again.png")).max() <= 1
-    assert run("--config", "out.png", "--output", "other.png", "--seed", "6") == 0
-    assert np.abs(pixels("other.png") - pixels("again.png")).max() > 1
-
-
-@pytest.mark.parametrize("output", ["out.jpg", "out.webp", "out.tif"])
-def test_every_format_keeps_the_settings(folder: Path, output: str) -> None:
-    assert run(*WISHES, "--output", output) == 0
-    again = ["neural-style-tf", "--config", output, "--output", "o.png"]
-    asked = ["neural-style-tf", *WISHES, "--output", "o.png"]
-    assert resolve(parse(again)[1]).to_dict() == resolve(parse(asked)[1]).to_dict()
-
-
-def test_another_optimizer_than_the_recorded_one_has_its_own_defaults(folder: Path) -> None:
-    assert run(*PICTURES, *SHORT) == 0
-    again = resolve(parse(["neural-style-tf", "--config", "out.png", "--output", "o.png"])[1])
-    assert (again.schedule.optimizer, again.schedule.iterations) == ("lbfgs", 3)
-    words = ["neural-style-tf", "--config", "out.png", "--output", "o.png", "--optimizer", "adam"]
-    assert resolve(parse(words)[1]).schedule == Schedule(optimizer="adam").resolved()
-
-
-def test_more_iterations_than_the_recorded_ones_are_patient(folder: Path) -> None:
-    """The recorded tolerance was that of a run for which nobody had said how many."""
-
-    def settled(*words: str) -> Schedule:
-        return resolve(parse(["neural-style-tf", *words, "--output", "o.png"])[1]).schedule
-
-    for tolerance, expected in ((None, PATIENT["lbfgs"]), (0.125, 0.125)):
-        given = () if tolerance is None else ("--tolerance", str(tolerance))
-        first = settled(*PICTURES, *given)
-        recorded = {**dataclasses.asdict(first)}
-        Path("run.json").write_text(
-            json.dumps({"content": "content.png", "styles": ["a.png"], "schedule": recorded})
-        )
-        assert settled("--config", "run.json") == first
-        more = settled("--config", "run.json", "--iterations", "500")
-        assert (more.iterations, more.tolerance) == (500, expected)
-
-
-def test_a_setting_of_adam_means_adam_beside_a_recorded_run(folder: Path) -> None:
-    assert run(*PICTURES, *SHORT) == 0
-    words = ["neural-style-tf", "--config", "out.png", "--output", "o.png", "--learning-rate", "5"]
-    assert resolve(parse(words)[1]).schedule == Schedule(learning_rate=5.0).resolved()
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"style_scales": [10**400]}, "'style_scales': expected a list of float"),
-        ({"objective": {"style_weight": 10**400}}, "'style_weight': expected float"),
-        ({"initial": "\ud800.png"}, "'initial': expected str"),
-        ({"initial": "a\0.png"}, "zero byte"),
-    ],
-)
-def test_settings_that_no_run_writes(
-    folder: Path,
-    capsys: pytest.CaptureFixture[str],
-    settings: dict[str, Any],
-    message: str,
-) -> None:
-    given = {"content": "content.png", "styles": ["a.png"], "network": "tiny.mat", **settings}
-    Path("run.json").write_text(json.dumps(given))
-    assert message in error(capsys, "--config", "run.json", "--output", "out.png")
-
-
-def test_a_link_to_itself_is_left_to_whoever_opens_it(tmp_path: Path) -> None:
-    loop = tmp_path / "loop1.png"
-    loop.symlink_to(loop)
-    check_apart([str(loop)], "out.png", {"--log-dir": None}, "out{}.png")
-    with pytest.raises(OptionError, match=r"that the run reads"):
-        check_apart([str(loop)], "out.png", {"--log-dir": loop})
-
-
-def test_a_folder_in_the_place_of_the_losses(
-    folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("progress.txt").mkdir()
-    told = error(capsys, *PICTURES, *SHORT, "--progress-write")
-    assert "expected room for a file, got the folder progress.txt" in told
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">/dev/full"])
 def test_a_run_needs_nobody_who_listens(folder: Path, closed: str) -> None:
@@ -208,25 +109,6 @@ def test_a_run_needs_nobody_who_listens(folder: Path, closed: str) -> None:
     )
     assert process.returncode == 0
     assert pixels("out.png").shape == (48, 64, 3)
-
-
-def test_a_json_file_of_settings(folder: Path) -> None:
-    Path("run.json").write_text(
-        json.dumps(
-            {
-                "content": "content.png",
-                "styles": ["a.png"],
-                "network": "tiny.mat",
-                "schedule": {"iterations": 2},
-                "objective": {"tv_weight": 0},
-            }
-        )
-    )
-    assert run("--config", "run.json", "--output", "out.png") == 0
-    settings = files.read_settings("out.png")
-    assert settings["schedule"]["iterations"] == 2  # type: ignore[index]
-    assert settings["objective"]["tv_weight"] == 0  # type: ignore[index]
-    assert settings["objective"]["content_weight"] == 5  # type: ignore[index]
 
 
 def test_alpha_is_kept_at_the_new_size(folder: Path) -> None:
@@ -255,6 +137,7 @@ def test_checkpoints_keep_the_colors_too(folder: Path) -> None:
     assert (pixels("cp_3.png") == pixels("out.png")).all()
 
 
+CHECKPOINTS = ["--checkpoint-iterations", "1", "--checkpoint-output"]
 BAD: list[tuple[Sequence[str], str]] = [
     ([], "--content is missing"),
     (["--content", "content.png", *SHORT], "--styles is missing"),
@@ -363,38 +246,6 @@ def test_bad_input_is_one_line_before_any_work(
 ) -> None:
     monkeypatch.setattr("vgg.fetch._EMBEDDED", folder / "none.npz")
     assert message in error(capsys, *words)
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ("[]", "object"),
-        ("{", "JSON"),
-        ('{"contents": "a.png"}', "unknown inputs setting 'contents'"),
-        ('{"styles": "a.png"}', "expected a list of str"),
-        ('{"width": "wide"}', "expected int, got 'wide'"),
-        ('{"preset": "nope"}', "unknown preset"),
-        ('{"schedule": {"iterations": 0}}', "1 or more, got 0"),
-        ('{"objective": {"tv_weight": -1}}', "tv weight"),
-        ('{"objective": 5}', "expected an object"),
-    ],
-)
-def test_bad_settings_files(
-    folder: Path, capsys: pytest.CaptureFixture[str], settings: str, message: str
-) -> None:
-    Path("bad.json").write_text(settings)
-    words = [] if "styles" in settings else ["--styles", "a.png"]
-    assert message in error(
-        capsys,
-        "--config",
-        "bad.json",
-        "--content",
-        "content.png",
-        *words,
-        *SHORT[:2],
-        "--output",
-        "out.png",
-    )
 
 
 def test_a_diverging_run_saves_its_last_finite_picture(

@@ -43,7 +43,7 @@ class Cells:
         self.content = files.read(inputs.content or "")
         self.paintings = [files.read(path) for path in inputs.styles]
         self.digests = {
-            path: _digest(picture)
+            path: picture.fingerprint
             for path, picture in zip(
                 (inputs.content, *inputs.styles), (self.content, *self.paintings), strict=True
             )
@@ -222,14 +222,6 @@ class Cells:
         (index, scale), *_ = recipe.styles
         style = resize_style(self.paintings[index].pixels, scale * self.size[1])
         return {"gram_errors": gram_errors(network, picture, style, noise)}
-
-
-def _digest(picture: files.Picture) -> str:
-    """A hash of all that is taken from a picture."""
-    digest = hashlib.sha256(repr(picture.pixels.shape).encode() + picture.pixels.tobytes())
-    digest.update(b"" if picture.alpha is None else picture.alpha.tobytes())
-    digest.update(picture.icc_profile or b"")
-    return digest.hexdigest()
 
 
 def _shaped(pixels: np.ndarray, ratio: float) -> np.ndarray:

@@ -126,14 +126,15 @@ class Job:
     ) -> dict[str, Any]:
         """What tells this training from others, as plain data."""
         training = dataclasses.asdict(self.training)
+        names = repr([Path(photo).name for photo in self.photos])
         # How many devices there are is not known before TensorFlow starts.
         training["batch_size"] = training["batch_size"] or f"{PER_DEVICE} for each device"
         return {
             "styles": list(self.names),
-            "paintings": [_digest(picture.pixels.tobytes()) for picture in paintings],
+            "paintings": [picture.fingerprint[:_DIGITS] for picture in paintings],
             "initial": self.initial and list(self.initial.styles),
             "photographs": len(self.photos),
-            "names of photographs": _digest(repr([Path(p).name for p in self.photos]).encode()),
+            "names of photographs": hashlib.sha256(names.encode()).hexdigest()[:_DIGITS],
             "margin": MARGIN,
             "optimizer": "soap",
             "network": weights.name,
@@ -407,10 +408,6 @@ def _losses(job: Job, trainer: Trainer, last: Record | None) -> dict[str, float]
     if job.validation:
         _, terms = _strip(trainer, _photos(job, job.validation))
     return {name: float(f"{value:.6g}") for name, value in terms.items()}
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()[:_DIGITS]
 
 
 def _tell_unreadable(photos: Photos) -> None:
