@@ -211,7 +211,8 @@ def checkpoint_name(template: str, iteration: int) -> str:
     """`out_{:05}.jpg` or `out_%05d.jpg` with the iteration; braces are tried before the percent.
 
     Raises:
-        OptionError: a template that takes no number, or the same name for every number.
+        OptionError: a template that takes no number, has the same name for every number, or
+            another folder.
     """
     try:
         if re.search(r"\{.*\}", template):
@@ -227,6 +228,11 @@ def checkpoint_name(template: str, iteration: int) -> str:
         raise OptionError(
             f"expected a placeholder in --checkpoint-output, such as foo_{{:05}}.jpg, "
             f"got {template!r}: every checkpoint would have the same name"
+        )
+    if Path(name).parent != Path(other).parent:
+        raise OptionError(
+            "expected the placeholder in --checkpoint-output in the file's name, got "
+            f"{template!r}: every checkpoint would have another folder"
         )
     return name
 

@@ -73,6 +73,24 @@ def test_more_iterations_than_the_recorded_ones_are_patient(folder: Path) -> Non
         assert (more.iterations, more.tolerance) == (500, expected)
 
 
+def test_flags_undo_what_is_recorded(folder: Path) -> None:
+    Path("run.json").write_text(
+        json.dumps({"content": "content.png", "styles": ["a.png"], "preserve_colors": True})
+    )
+    assert resolved("--config", "run.json").inputs.preserve_colors
+    assert not resolved("--config", "run.json", "--no-preserve-colors").inputs.preserve_colors
+
+
+def test_several_may_be_given_one_by_one(folder: Path) -> None:
+    """The last one alone would be a surprise; of what there can be but one, the last counts."""
+    words = ["--content", "x.png", "--content", "content.png", "--style-scales", "1"]
+    words += ["--styles", "a.png", "--styles", "b.png", "--style-scales", "0.5"]
+    inputs = resolved(*words).inputs
+    assert inputs.content == "content.png"
+    assert inputs.styles == ("a.png", "b.png")
+    assert inputs.style_scales == (1.0, 0.5)
+
+
 def test_a_json_file_of_settings(folder: Path) -> None:
     Path("run.json").write_text(
         json.dumps(

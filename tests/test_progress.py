@@ -60,6 +60,8 @@ def test_checkpoint_names(template: str, name: str) -> None:
         "foo_%d_%d.jpg",
         "foo_%%.jpg",
         "foo_{0.real.missing}.jpg",
+        "foo_{}/bar_{0}.jpg",
+        "foo_%d/bar.jpg",
     ],
 )
 def test_templates_that_cannot_be_numbered(template: str) -> None:

@@ -62,12 +62,16 @@ def add_fields(
             default = getattr(base, field.name)
         flag = f"--{metadata.get('flag', field.name).replace('_', '-')}"
         if kind(field) is bool:
-            parser.add_argument(flag, dest=field.name, action="store_true", default=None, help=help)
+            # The other one undoes what a settings file says.
+            both = argparse.BooleanOptionalAction
+            parser.add_argument(flag, dest=field.name, action=both, default=None, help=help)
             continue
         shown = "" if default in (None, ()) else f" (default {default})"
         parser.add_argument(
             flag,
             dest=field.name,
+            # Several are several, be they given at once or one by one.
+            action="extend" if metadata.get("nargs") == "+" else "store",
             type=kind(field),
             nargs=metadata.get("nargs"),
             choices=metadata.get("choices"),

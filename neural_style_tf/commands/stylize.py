@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--style-blend-weights",
         type=float,
+        action="extend",
         nargs="*",
         metavar="WEIGHT",
         help="one weight for each style; without values, equal ones",
@@ -63,8 +64,20 @@ def add_losses(parser: argparse.ArgumentParser) -> Callable[..., object]:
     losses = parser.add_argument_group("losses")
     add_fields(losses, Objective)
     add = losses.add_argument
-    add("--content-layers", nargs="+", metavar="LAYER[=WEIGHT]", help="any content layers")
-    add("--style-layers", nargs="+", metavar="LAYER[=WEIGHT]", help="any style layers")
+    add(
+        "--content-layers",
+        action="extend",
+        nargs="+",
+        metavar="LAYER[=WEIGHT]",
+        help="any content layers",
+    )
+    add(
+        "--style-layers",
+        action="extend",
+        nargs="+",
+        metavar="LAYER[=WEIGHT]",
+        help="any style layers",
+    )
     add(
         "--content-weight-blend",
         type=float,

@@ -56,11 +56,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--style",
         "--styles",
         dest="styles",
+        action="extend",
         nargs="+",
         metavar="STYLE",
         help="the painting; several make one network that can mix them",
     )
-    add("--names", nargs="+", metavar="NAME", help="of the styles (default: their files')")
+    add(
+        "--names",
+        action="extend",
+        nargs="+",
+        metavar="NAME",
+        help="of the styles (default: their files')",
+    )
     add("--photos", type=Path, metavar="DIR", help="folder of photographs, searched through")
     add("--output", metavar="OUTPUT", help="the network: a .keras or .npz file")
     add(
