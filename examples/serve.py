@@ -163,7 +163,8 @@ def serve(folder: Path, name: str) -> Flask:
             outputs = model.predict(signature, named(asked["inputs"]))
             plain = {key: _encoded(value) for key, value in outputs.items()}
             return jsonify(outputs=next(iter(plain.values())) if len(plain) == 1 else plain)
-        rows = [named(row) for row in asked["instances"]] if asked["instances"] else []
+        instances = asked["instances"]
+        rows = [named(row) for row in instances] if isinstance(instances, list) else []
         if not rows or any(set(row) != set(rows[0]) for row in rows):
             raise BadRequest("instances: expected one or more, all with the same inputs")
         columns = {key: [row[key] for row in rows] for key in rows[0]}

@@ -18,7 +18,7 @@ from neural_style_tf.objective import Objective
 from neural_style_tf.optimization import Graphs, Optimization
 from neural_style_tf.pixels import as_pixels, enlarge, refine, resize, start
 from neural_style_tf.schedule import Schedule
-from neural_style_tf.styles import Painting, Style
+from neural_style_tf.styles import KeptStyle, Painting, Style
 from neural_style_tf.tiles import Tiles
 
 __all__ = ["Candidate", "Graphs", "Step", "stylize", "stylize_image"]
@@ -79,7 +79,7 @@ def stylize(
     _, height, width, _ = content.shape
     objective = objective or Objective()
     schedule = (schedule or Schedule()).resolved().remembering(height, width)
-    paintings = [style if isinstance(style, Style) else Painting(style) for style in styles]
+    paintings = _paintings(styles, network)
     factors = _one_each(style_scales, len(styles))
     stops, graphs = frozenset(stops), graphs or Graphs(0)
 
@@ -140,6 +140,22 @@ def _meanwhile(work: Callable[[], None]) -> Future[None]:
     found = executor.submit(work)
     executor.shutdown(wait=False)
     return found
+
+
+def _paintings(styles: Sequence[Any], network: Network) -> list[Style]:
+    """What is given as styles, each with moments for that network.
+
+    Raises:
+        OptionError: a picture in place of a list of them, or a style kept with another network.
+    """
+    if isinstance(styles, Style | str) or getattr(styles, "ndim", 4) < 4:
+        raise OptionError(
+            f"expected a list of styles, got {type(styles).__name__}; write [style] for one"
+        )
+    for style in styles:
+        if isinstance(style, KeptStyle):
+            style.check(getattr(network, "measures", None))
+    return [style if isinstance(style, Style) else Painting(style) for style in styles]
 
 
 def _measured_anew(styles: Sequence[Style]) -> list[Style]:

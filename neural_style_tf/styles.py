@@ -80,6 +80,22 @@ class KeptStyle:
         low, high = self.levels[below], self.levels[above]
         return {layer: (1 - share) * low[layer] + share * high[layer] for layer in low}
 
+    def check(self, measures: Mapping[str, str] | None) -> None:
+        """Whether it was measured so.
+
+        Args:
+            measures: as `measured`; None where nobody knows.
+
+        Raises:
+            OptionError: it was not.
+        """
+        if measures is not None and dict(measures) != dict(self.measured):
+            raise OptionError(
+                "expected a style kept with the same network and pooling, got one kept with "
+                f"{self.origin.get('network')}, {self.measured.get('pooling')} pooling; load that "
+                "network, or give the painting"
+            )
+
     def only(self, layers: Sequence[str]) -> KeptStyle:
         """The same with these layers alone.
 

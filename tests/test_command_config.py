@@ -13,6 +13,7 @@ import pytest
 from neural_style_tf import files
 from neural_style_tf.__main__ import parse
 from neural_style_tf.commands.job import Job, resolve
+from neural_style_tf.objective import PRESETS
 from neural_style_tf.schedule import PATIENT, Schedule
 from tests.commandline import PICTURES, SHORT, error, pixels, run
 
@@ -81,14 +82,26 @@ def test_flags_undo_what_is_recorded(folder: Path) -> None:
     assert not resolved("--config", "run.json", "--no-preserve-colors").inputs.preserve_colors
 
 
-def test_several_may_be_given_one_by_one(folder: Path) -> None:
-    """The last one alone would be a surprise; of what there can be but one, the last counts."""
-    words = ["--content", "x.png", "--content", "content.png", "--style-scales", "1"]
-    words += ["--styles", "a.png", "--styles", "b.png", "--style-scales", "0.5"]
-    inputs = resolved(*words).inputs
-    assert inputs.content == "content.png"
-    assert inputs.styles == ("a.png", "b.png")
-    assert inputs.style_scales == (1.0, 0.5)
+def test_a_preset_says_what_an_objective_leaves_open(folder: Path) -> None:
+    settings: dict[str, Any] = {"content": "content.png", "styles": ["a.png", "b.png"]}
+    settings["objective"] = {"content_weight": 7, "style_blend_weights": [4, 1]}
+    Path("run.json").write_text(json.dumps(settings | {"preset": "gatys2015"}))
+    expected = dataclasses.replace(
+        PRESETS["gatys2015"].objective, content_weight=7, style_blend_weights=[4, 1]
+    )
+    assert resolved("--config", "run.json").objective == expected
+
+
+def test_another_preset_keeps_the_recorded_blend(folder: Path) -> None:
+    """Of the styles a preset says nothing; other styles have a blend of their own."""
+    blend = ["--style-blend-weights", "4", "1"]
+    assert run(*PICTURES[:2], "--styles", "a.png", "b.png", *blend, *PICTURES[4:], *SHORT) == 0
+    again = resolved("--config", "out.png", "--preset", "johnson2016").objective
+    published = PRESETS["johnson2016"].objective
+    assert dataclasses.replace(again, style_blend_weights=()) == published
+    assert list(again.style_blend_weights) == [4.0, 1.0]
+    other = resolved("--config", "out.png", "--preset", "johnson2016", "--styles", "a.png")
+    assert other.objective == published
 
 
 def test_a_json_file_of_settings(folder: Path) -> None:
@@ -135,6 +148,7 @@ def test_settings_that_no_run_writes(
     [
         ("[]", "object"),
         ("{", "JSON"),
+        ('{"painted": {}}', "expected what `stylize` wrote, got a picture that `apply` painted"),
         ('{"contents": "a.png"}', "unknown inputs setting 'contents'"),
         ('{"styles": "a.png"}', "expected a list of str"),
         ('{"width": "wide"}', "expected int, got 'wide'"),

@@ -18,6 +18,7 @@ from PIL import Image
 
 from neural_style_tf import folders
 from neural_style_tf.errors import FileError
+from neural_style_tf.transform.architecture import MARGIN
 from neural_style_tf.transform.stored import packed
 from tests import nets, tiny
 from tests.commandline import ROOT, error, run
@@ -40,7 +41,7 @@ def batch(size: tuple[int, int], count: int = 2) -> npt.NDArray[np.float32]:
 
 
 def keras_paints(pixels: npt.NDArray[np.float32]) -> Any:
-    """What the Keras model makes of it: the network as it was trained."""
+    """What the Keras model makes of it, with the margin that it was trained with."""
     from neural_style_tf.transform.model import TransformNet
 
     net = nets.net()
@@ -48,7 +49,9 @@ def keras_paints(pixels: npt.NDArray[np.float32]) -> Any:
     for name, array in net.weights.items():
         model.named[name].assign(array)
     mix = np.repeat(np.array([MIX], np.float32), len(pixels), 0)
-    return np.clip(model(pixels, mix).numpy(), 0, 255)
+    around = (MARGIN, MARGIN)
+    pixels = np.pad(pixels, ((0, 0), around, around, (0, 0)), "reflect")
+    return np.clip(model(pixels, mix).numpy()[:, MARGIN:-MARGIN, MARGIN:-MARGIN], 0, 255)
 
 
 def test_saved_model_in_bare_tensorflow(folder: Path) -> None:
@@ -184,6 +187,19 @@ def test_the_bytes_of_a_picture_are_png(folder: Path) -> None:
     [data] = module.serve_bytes(tf.constant([stream.getvalue()]))["painted_bytes"]
     painted = Image.open(io.BytesIO(data.numpy()))
     assert (painted.format, painted.mode, painted.size) == ("PNG", "RGB", (24, 20))
+
+
+def test_it_paints_as_apply_does() -> None:
+    import tensorflow as tf
+
+    from neural_style_tf.transform.export import Exported
+    from neural_style_tf.transform.painter import Painter
+
+    pixels = batch(SIZES[0], 1)
+    ours = Painter(nets.net(), MIX)(pixels).clip(0, 255)
+    module = Exported(nets.net(), MIX)
+    exported = module.serve(tf.constant(pixels))["painted"].numpy()
+    assert abs(exported - ours).max() < CLOSE
 
 
 def test_it_is_served(folder: Path) -> None:

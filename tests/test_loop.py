@@ -21,6 +21,7 @@ from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss
 from neural_style_tf.optimization import Optimization
 from neural_style_tf.pixels import as_pixels, refine, resize, resize_style
+from neural_style_tf.styles import Painting
 from neural_style_tf.tiles import Reach, Tiles
 from tests import tiny
 from vgg.network import build
@@ -390,6 +391,14 @@ def test_what_does_not_fit_together_is_refused(
 ) -> None:
     with pytest.raises(OptionError, match=message):
         next(stylize(shallow, content, [style], **arguments))
+
+
+def test_a_style_by_itself_is_no_list(shallow: Any, content: Picture, style: Picture) -> None:
+    for alone in (style, Painting(style), "a.jpg"):
+        with pytest.raises(
+            OptionError, match=r"expected a list of styles, got .*\[style\] for one"
+        ):
+            next(stylize(shallow, content, alone))  # type: ignore[arg-type]
 
 
 def test_the_loop_is_for_xla_too(

@@ -285,6 +285,7 @@ class TestServer:
             ({"inputs": {"content": [1], "style": [1]}}, "expected the shape [1, H, W, 3], got"),
             ({"inputs": 5}, "expected inputs by name"),
             ({"instances": []}, "one or more"),
+            ({"instances": 5}, "one or more"),
             ({"signature_name": "paint", "inputs": {}}, "signature_name: expected one of"),
         ],
     )

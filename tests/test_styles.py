@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from neural_style_tf import Objective, Schedule, read_style, style_files, stylize_image
+from neural_style_tf import Objective, Schedule, read_style, style_files, stylize, stylize_image
 from neural_style_tf.errors import FileError, OptionError
 from neural_style_tf.losses import Loss
 from neural_style_tf.pixels import resize_style
@@ -85,9 +86,19 @@ def test_the_picture_is_the_same_as_from_the_painting(
     shallow: Any, measure: Any, content: Any
 ) -> None:
     schedule = Schedule(iterations=4, scales=1)
-    style = kept(measure, width=64)
+    style = dataclasses.replace(kept(measure, width=64), measured=shallow.measures)
     pictures = [stylize_image(shallow, content, [s], None, schedule) for s in (BIG, style)]
     assert np.abs(pictures[0] - pictures[1]).max() < 0.1
+
+
+def test_moments_of_another_network_are_refused(shallow: Any, measure: Any, content: Any) -> None:
+    style = dataclasses.replace(kept(measure, width=64), origin={"network": "VGG-16"})
+    with pytest.raises(OptionError, match="the same network and pooling, got one kept with VGG-16"):
+        next(stylize(shallow, content, [style]))
+    unknown = stylize_image(
+        lambda pixels: shallow(pixels), content, [style], None, Schedule(iterations=2)
+    )
+    assert np.isfinite(unknown).all(), "whoever knows better may"
 
 
 def test_a_file_gives_the_style_back(measure: Any, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def drawn(*shape: int) -> tf.Tensor:
 @pytest.mark.parametrize("size", [(32, 32), (37, 50), (18, 21)])
 def test_the_network_is_that_of_the_papers(size: tuple[int, int]) -> None:
     net, picture = nets.net(), tiny.picture(*size, 1)
-    ours = Painter(net, (0.25, 0.75))(picture[None].astype(np.float32))
+    ours = Painter(net, (0.25, 0.75))(picture)
     assert ours.shape == (1, *size, 3)
     np.testing.assert_allclose(ours[0], nets.painted(net, picture, (0.25, 0.75)), atol=2e-2)
     alone = paint(

@@ -75,7 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--input",
-        action="extend",
         nargs="+",
         metavar="INPUT",
         help="pictures: files, folders (searched through), or patterns such as 'photos/*.jpg'",

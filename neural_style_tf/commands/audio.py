@@ -56,7 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         *("--style", "--styles"),
         dest="styles",
-        action="extend",
         nargs="+",
         metavar="FILE",
         help="one or more sounds whose texture is wanted: WAV, FLAC, OGG, MP3 or AIFF",
@@ -76,7 +75,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     losses.add_argument(
         "--style-blend-weights",
         type=float,
-        action="extend",
         nargs="*",
         metavar="WEIGHT",
         help="one weight for each style; without values, equal ones",

@@ -36,7 +36,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--style",
         "--styles",
         dest="styles",
-        action="extend",
         nargs="+",
         metavar="STYLE",
         help="the painting; a second one is for the figure that blends two (default there: the "
@@ -47,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--only",
         type=int,
-        action="extend",
         nargs="+",
         default=[],
         metavar="N",

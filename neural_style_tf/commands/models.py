@@ -45,7 +45,6 @@ def add_arguments(parser: argparse._ActionsContainer) -> None:
         "--styles",
         "--style",
         dest="styles",
-        action="extend",
         nargs="+",
         metavar="NAME",
         help="of a network of several styles, these (default: the one that --model names, or all)",
@@ -53,7 +52,6 @@ def add_arguments(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--style-blend-weights",
         type=float,
-        action="extend",
         nargs="*",
         metavar="WEIGHT",
         help="one weight for each of these styles; without values, equal ones",

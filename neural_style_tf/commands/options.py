@@ -70,8 +70,6 @@ def add_fields(
         parser.add_argument(
             flag,
             dest=field.name,
-            # Several are several, be they given at once or one by one.
-            action="extend" if metadata.get("nargs") == "+" else "store",
             type=kind(field),
             nargs=metadata.get("nargs"),
             choices=metadata.get("choices"),

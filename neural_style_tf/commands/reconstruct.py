@@ -24,14 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--content-layer",
         "--content-layers",
         dest="content_layers",
-        action="extend",
         nargs="+",
         metavar="LAYER[=WEIGHT]",
         help="of the content, what this layer sees (default: relu4_2)",
     )
     layers(
         "--style-layers",
-        action="extend",
         nargs="+",
         metavar="LAYER[=WEIGHT]",
         help="of the styles, what the Gram matrices of these layers see (default: relu1_1 … "
@@ -48,7 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     layers(
         "--style-blend-weights",
         type=float,
-        action="extend",
         nargs="*",
         metavar="WEIGHT",
         help="one weight for each style; without values, equal ones",

@@ -45,7 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--style-blend-weights",
         type=float,
-        action="extend",
         nargs="*",
         metavar="WEIGHT",
         help="one weight for each style; without values, equal ones",
@@ -55,29 +54,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_progress(parser)
 
 
-def add_losses(parser: argparse.ArgumentParser) -> Callable[..., object]:
+def add_losses(
+    parser: argparse.ArgumentParser, base: Objective | None = None
+) -> Callable[..., object]:
     """Declare the flags of the Objective but for the blend of styles.
+
+    Args:
+        parser: gets them.
+        base: what is wanted where nothing is said; the 2017 program's by default.
 
     Returns:
         What adds more flags to the group.
     """
     losses = parser.add_argument_group("losses")
-    add_fields(losses, Objective)
+    add_fields(losses, Objective, base=base)
     add = losses.add_argument
-    add(
-        "--content-layers",
-        action="extend",
-        nargs="+",
-        metavar="LAYER[=WEIGHT]",
-        help="any content layers",
-    )
-    add(
-        "--style-layers",
-        action="extend",
-        nargs="+",
-        metavar="LAYER[=WEIGHT]",
-        help="any style layers",
-    )
+    add("--content-layers", nargs="+", metavar="LAYER[=WEIGHT]", help="any content layers")
+    add("--style-layers", nargs="+", metavar="LAYER[=WEIGHT]", help="any style layers")
     add(
         "--content-weight-blend",
         type=float,

@@ -56,18 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--style",
         "--styles",
         dest="styles",
-        action="extend",
         nargs="+",
         metavar="STYLE",
         help="the painting; several make one network that can mix them",
     )
-    add(
-        "--names",
-        action="extend",
-        nargs="+",
-        metavar="NAME",
-        help="of the styles (default: their files')",
-    )
+    add("--names", nargs="+", metavar="NAME", help="of the styles (default: their files')")
     add("--photos", type=Path, metavar="DIR", help="folder of photographs, searched through")
     add("--output", metavar="OUTPUT", help="the network: a .keras or .npz file")
     add(
@@ -91,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_fields(parser.add_argument_group("the network that is trained"), Architecture)
     add_fields(parser.add_argument_group("training"), Training)
-    stylize.add_losses(parser)
+    stylize.add_losses(parser, PRESETS[PRESET].objective)
     add = parser.add_argument_group("progress").add_argument
     add("--log-dir", type=Path, metavar="DIR", help="write TensorBoard losses and pictures")
     add("--quiet", action="store_true", help="print nothing but warnings and errors")

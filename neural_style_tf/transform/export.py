@@ -16,10 +16,11 @@ import tensorflow as tf
 from neural_style_tf import saved_model
 from neural_style_tf.chatter import muted
 from neural_style_tf.encoded import decode
+from neural_style_tf.transform.architecture import MARGIN
 from neural_style_tf.transform.net import paint
 from neural_style_tf.transform.stored import Net
 
-# Any number of pictures of any size.
+# Any number of pictures of any size that a margin can be reflected of.
 PIXELS = tf.TensorSpec((None, None, None, 3), tf.float32, name="pixels")
 
 
@@ -38,10 +39,15 @@ class Exported(tf.Module):
         self.mix = tf.Variable(np.array([mix], np.float32), trainable=False)  # [1, S]
 
     def paint(self, pixels: tf.Tensor) -> tf.Tensor:
-        """`[B, H, W, 3]` RGB 0-255 -> the same, painted and clipped to 0-255."""
+        """`[B, H, W, 3]` RGB 0-255 -> the same, painted and clipped to 0-255.
+
+        With a margin, as `Painter` has it; so a side has 9 pixels or more.
+        """
         mix = tf.repeat(self.mix, tf.shape(pixels)[0], 0)
+        around = (MARGIN, MARGIN)
+        pixels = tf.pad(pixels, ((0, 0), around, around, (0, 0)), "REFLECT")
         painted = paint(self.stages, self.weights, pixels, mix, portable=True)
-        return tf.clip_by_value(painted, 0.0, 255.0)
+        return tf.clip_by_value(painted[:, MARGIN:-MARGIN, MARGIN:-MARGIN], 0.0, 255.0)
 
     @tf.function(input_signature=[PIXELS])
     def serve(self, pixels: tf.Tensor) -> dict[str, tf.Tensor]:

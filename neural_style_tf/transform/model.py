@@ -25,6 +25,9 @@ __all__ = ["TransformNet", "initial_weights", "keras"]
 class TransformNet(keras.Model):
     """float32 `[B, H, W, 3]` RGB 0-255 -> the same, painted.
 
+    The network itself, as it is trained: of what it paints, `Trainer` judges all but `MARGIN`
+    pixels at each border, and `Painter` reflects as many past the picture's and cuts them off.
+
     Args:
         architecture: how large it is; a mapping of `Architecture`'s fields will do.
         styles: a name for each style.

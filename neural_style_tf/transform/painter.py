@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from neural_style_tf.pixels import as_pixels
 from neural_style_tf.traced import Traced
 from neural_style_tf.transform.architecture import MARGIN
 from neural_style_tf.transform.net import paint
@@ -37,20 +39,21 @@ class Painter:
 
         self.whole = Traced(whole)
 
-    def __call__(
-        self, pixels: npt.NDArray[np.float32], side: int | None = None
-    ) -> npt.NDArray[np.float32]:
+    def __call__(self, pixels: Any, side: int | None = None) -> npt.NDArray[np.float32]:
         """A picture, painted.
 
         Args:
-            pixels: `[1, H, W, 3]`, RGB 0-255, any size.
+            pixels: `[H, W, 3]` or `[1, H, W, 3]`, RGB 0-255, any size and number type.
             side: of the tiles to work in, in pixels, to bound the memory; None for none.
 
         Returns:
             float32 `[1, H, W, 3]`, not clipped.
+
+        Raises:
+            OptionError: pixels of another shape.
         """
         around = (MARGIN, MARGIN)
-        pixels = np.pad(pixels, ((0, 0), around, around, (0, 0)), "reflect")
+        pixels = np.pad(as_pixels(pixels).numpy(), ((0, 0), around, around, (0, 0)), "reflect")
         if side is None:
             painted = self.whole(tf.constant(pixels)).numpy()
         else:
