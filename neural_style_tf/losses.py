@@ -6,7 +6,7 @@ come from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -94,21 +94,35 @@ class Loss(tf.Module):
 
     def features(self, content: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a content picture `[1, H, W, 3]`: `{layer: [1, h, w, C]}`."""
-        layers = self.objective.shares("content")
-        features = self.network(content) if layers else {}
-        return {layer: tf.cast(features[layer], tf.float32) for layer in layers}
+        return self._of(content, self.objective.shares("content"))
 
     def moments(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
         """What is compared of a style picture `[1, H, W, 3]`, any size: `{layer: FᵀF/(h·w)}`."""
-        if not self.objective.shares("style"):
-            return {}
-        return self.sums(self.network(style), {}, None).moments
+        layers = self.objective.shares("style")
+        return self.sums(self._made(style, layers), {}, None).moments if layers else {}
 
     def style_features(self, style: tf.Tensor) -> dict[str, tf.Tensor]:
         """What `moments` are of: `{layer: [1, h, w, C]}`."""
-        layers = self.objective.shares("style")
-        features = self.network(style) if layers else {}
+        return self._of(style, self.objective.shares("style"))
+
+    def _of(self, picture: tf.Tensor, layers: Collection[str]) -> dict[str, tf.Tensor]:
+        features = self._made(picture, layers) if layers else {}
         return {layer: tf.cast(features[layer], tf.float32) for layer in layers}
+
+    def _made(self, picture: tf.Tensor, layers: Collection[str]) -> Mapping[str, tf.Tensor]:
+        """What the network makes of a picture.
+
+        Raises:
+            OptionError: it lacks some of the layers.
+        """
+        features = self.network(picture)
+        missing = [layer for layer in layers if layer not in features]
+        if missing:
+            raise OptionError(
+                f"the objective compares {', '.join(missing)}: expected a network that gives them, "
+                f"got one of {', '.join(features)}; load it with layers=objective.layers"
+            )
+        return features
 
     def targets(self, content: tf.Tensor, styles: Sequence[tf.Tensor]) -> Targets:
         """The targets from pictures `[1, H, W, 3]` of any size.

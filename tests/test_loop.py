@@ -401,6 +401,14 @@ def test_a_style_by_itself_is_no_list(shallow: Any, content: Picture, style: Pic
             next(stylize(shallow, content, alone))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("objective", [Objective(content_weight=0), Objective(style_weight=0)])
+def test_a_network_that_lacks_layers_is_refused(
+    shallow: Any, content: Picture, style: Picture, objective: Objective
+) -> None:
+    with pytest.raises(OptionError, match=r"compares .*relu\d_\d: expected a network that gives"):
+        next(stylize(lambda x: {"relu1_1": shallow(x)["relu1_1"]}, content, [style], objective))
+
+
 def test_the_loop_is_for_xla_too(
     shallow: Any, content: Picture, style: Picture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
