@@ -68,11 +68,11 @@ def replacing(path: StrPath, kind: str) -> Iterator[Path]:
     ):
         made, old = Path(beside) / "made", Path(beside) / "old"
         yield made
-        if target.exists():
-            target.rename(old)
         try:
+            if target.exists():
+                target.rename(old)
             made.rename(target)
-        except OSError:
+        except BaseException:  # an interrupt, too: `old` goes with the temporary folder
             if old.exists():
                 old.rename(target)
             raise

@@ -185,8 +185,9 @@ def _first(
 
 def stylize_image(*args: Any, **kwargs: Any) -> np.ndarray:
     """Run `stylize` to its end: float32 RGB `[H, W, 3]`, clipped to 0-255. Same arguments."""
-    *_, last = stylize(*args, **kwargs)
-    return np.clip(last.result.pixels[0].numpy(), 0, 255)
+    for step in stylize(*args, **kwargs):
+        result = step.result  # in a list, all the pictures on the way would be kept
+    return np.clip(result.pixels[0].numpy(), 0, 255)
 
 
 def _one_each(scales: Sequence[float], styles: int) -> Sequence[float]:

@@ -118,6 +118,8 @@ def resize_to_width(picture: Any, width: int) -> tf.Tensor:
 def size_at_width(picture: Any, width: int) -> tuple[int, int]:
     """Height and width of a picture that `resize_to_width` makes so wide."""
     height, own = np.shape(picture)[-3:-1]
+    if width == own:
+        return height, width  # the quotient, rounded, would make some a row shorter
     return max(1, int(height / own * width)), width
 
 

@@ -263,3 +263,23 @@ def test_what_cannot_take_its_place_leaves_the_old_export(folder: Path) -> None:
     with pytest.raises(FileError, match="cannot write"), folders.replacing(old, "SavedModel"):
         pass  # nothing is made
     assert (old / "saved_model.pb").read_bytes() == b"old"
+
+
+def test_an_interrupt_between_two_renamings_keeps_the_old_export(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = folder / "model"
+    old.mkdir()
+    (old / "saved_model.pb").write_bytes(b"old")
+    rename, calls = Path.rename, []
+
+    def interrupted(path: Path, target: Path) -> Path:
+        calls.append(path)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt), folders.replacing(old, "SavedModel") as made:
+        made.mkdir()
+    assert (old / "saved_model.pb").read_bytes() == b"old"

@@ -104,3 +104,10 @@ def test_a_finer_size_has_half_of_what_the_coarse_content_lacks() -> None:
     assert np.abs(detail - lacking[..., None] / 2).max() < 1e-3
     assert (pixels.refine(coarse, None, 40, 56).numpy() == enlarged.numpy()).all()
     assert pixels.refine(coarse, style, 20, 28) is coarse
+
+
+@pytest.mark.parametrize("size", [(78, 77), (313, 600), (965, 1920)])
+def test_at_its_own_width_a_picture_has_its_own_size(size: tuple[int, int]) -> None:
+    """Where height / width · width is, rounded, less than the height."""
+    assert int(size[0] / size[1] * size[1]) < size[0]
+    assert pixels.size_at_width(np.zeros((*size, 3)), size[1]) == size

@@ -87,9 +87,10 @@ class Cells:
     @property
     def size(self) -> tuple[int, int]:
         """Height and width of every picture."""
-        height, own = self.content.pixels.shape[1:3]
-        width = self.inputs.width or own
-        return max(1, int(height / own * width)), width
+        from neural_style_tf.pixels import size_at_width
+
+        pixels = self.content.pixels
+        return size_at_width(pixels, self.inputs.width or pixels.shape[2])
 
     def record(self, recipe: Recipe) -> dict[str, Any] | None:
         """What is known of a run that is finished and was made of the same; else None."""
