@@ -33,8 +33,12 @@ def kind(field: dataclasses.Field[Any]) -> type:
     return declared
 
 
-def from_mapping(of: type[T], data: object) -> T:
-    """The dataclass `of` with values from a settings file; fields not named keep their default.
+def from_mapping(of: type[T], data: object, base: T | None = None) -> T:
+    """The dataclass `of` with values from a settings file.
+
+    Args:
+        of, data: these.
+        base: whose values are those of fields that are not named; by default the fields' own.
 
     Raises:
         OptionError: not an object, an unknown field, a value of another type or out of range.
@@ -49,7 +53,7 @@ def from_mapping(of: type[T], data: object) -> T:
         expected = _mismatch(fields[name], value)
         if expected:
             raise OptionError(f"{noun} setting {name!r}: expected {expected}, got {value!r}")
-    return of(**data)
+    return of(**data) if base is None else dataclasses.replace(base, **data)  # type: ignore[type-var]
 
 
 def _mismatch(field: dataclasses.Field[Any], value: object) -> str:

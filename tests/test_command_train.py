@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from neural_style_tf.__main__ import parse
 from neural_style_tf.commands import following, train
 from neural_style_tf.errors import OptionError
+from neural_style_tf.objective import PRESETS
 from neural_style_tf.transform import shipped
 from neural_style_tf.transform.stored import Net, packed, read_net
 from neural_style_tf.transform.training import Training
@@ -366,3 +368,15 @@ def test_a_cluster_that_cannot_be_meant(
 ) -> None:
     monkeypatch.setenv("TF_CONFIG", config)
     assert "$TF_CONFIG: expected JSON" in error(capsys, *TRAIN, "--output", "net.npz")
+
+
+def test_help_tells_the_preset_that_training_has(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("train", "--help")
+    told = " ".join(capsys.readouterr().out.split())
+    weights = PRESETS[train.PRESET].objective
+    for name in ("content_weight", "style_weight", "tv_weight"):
+        assert re.search(
+            rf"--{name.replace('_', '-')} {name.upper()} [^-]*\(default {getattr(weights, name)}\)",
+            told,
+        ), name

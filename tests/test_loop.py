@@ -8,6 +8,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -407,6 +408,25 @@ def test_a_network_that_lacks_layers_is_refused(
 ) -> None:
     with pytest.raises(OptionError, match=r"compares .*relu\d_\d: expected a network that gives"):
         next(stylize(lambda x: {"relu1_1": shallow(x)["relu1_1"]}, content, [style], objective))
+
+
+def test_stylize_image_lets_go_of_the_pictures_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = []
+
+    class Pixels(list[Any]):
+        __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def steps() -> Any:
+        for number in range(9):
+            pixels = Pixels([tf.fill((2, 2, 3), float(number))])
+            alive.add(pixels)
+            most.append(len(alive))
+            yield SimpleNamespace(result=SimpleNamespace(pixels=pixels))
+
+    monkeypatch.setattr(loop, "stylize", steps)
+    assert (loop.stylize_image() == 8).all()
+    assert max(most) <= 3, "not all nine"
 
 
 def test_the_loop_is_for_xla_too(

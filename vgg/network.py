@@ -51,8 +51,7 @@ class VGG(keras.Model):
             deepest, poolings too; empty where they are given out in another precision.
         again: the part, by its layer, that had better be computed again on the way back than kept;
             None for no part.
-        measures: what numbers made by it depend on beside the pixels: the weights' fingerprint and
-            the pooling.
+        measures: see `Weights.measures`.
     """
 
     measures: Mapping[str, str] = {}
@@ -209,7 +208,7 @@ def build(
         model.again = _again(weights, wanted, precision)
     embeddings = {name: weights.embedding(name) for name in outputs}
     model.embeddings = {name: each for name, each in embeddings.items() if each is not None}
-    model.measures = {"network": weights.fingerprint, "pooling": pooling}
+    model.measures = weights.measures(pooling)
     return model
 
 

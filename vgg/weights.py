@@ -103,6 +103,10 @@ class Weights:
                 digest.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
+    def measures(self, pooling: str) -> dict[str, str]:
+        """What numbers made by this network, with that pooling, depend on beside the pixels."""
+        return {"network": self.fingerprint, "pooling": pooling}
+
     def check_layers(self, layers: Iterable[str]) -> None:
         """Whether the network has all these layers.
 

@@ -11,7 +11,7 @@ import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from neural_style_tf import __version__, files
 from neural_style_tf.commands.apart import check_apart
@@ -181,7 +181,7 @@ def resolve(options: argparse.Namespace) -> Job:
     """
     recorded = dict(files.read_settings(options.config)) if options.config else {}
     recorded.pop("program", None)
-    objective, schedule = recorded.pop("objective", None), recorded.pop("schedule", {})
+    objective, schedule = recorded.pop("objective", {}), recorded.pop("schedule", {})
     if isinstance(schedule, dict):
         schedule = beside_flags(schedule, options)
     flags = {
@@ -197,26 +197,16 @@ def resolve(options: argparse.Namespace) -> Job:
             "picture that `apply` painted; name another"
         )
     inputs = from_mapping(Inputs, {**recorded, **flags})
-    base = PRESETS[inputs.preset].objective
-    if objective is not None:
-        base = _beside_preset(objective, base, keep_all=options.preset is None)
+    preset = PRESETS[inputs.preset].objective
+    base = from_mapping(Objective, objective, preset)
+    if options.preset is not None:  # of the styles, and so of their blend, it says nothing
+        base = dataclasses.replace(preset, style_blend_weights=base.style_blend_weights)
     return Job(
         inputs,
         objective_of(options, base),
         with_fields(from_mapping(Schedule, schedule), options).resolved(),
         moving=not (options.content_layers or options.style_layers),
     )
-
-
-def _beside_preset(recorded: object, preset: Objective, *, keep_all: bool) -> Objective:
-    """A settings file's objective, whose gaps are the preset's; or else of it the blend alone.
-
-    A blend is of the styles, of which a preset says nothing.
-    """
-    given = from_mapping(Objective, recorded)  # or it is refused
-    if not keep_all:
-        return dataclasses.replace(preset, style_blend_weights=given.style_blend_weights)
-    return from_mapping(Objective, {**preset.to_dict(), **cast(Mapping[str, Any], recorded)})
 
 
 def objective_of(options: argparse.Namespace, base: Objective) -> Objective:

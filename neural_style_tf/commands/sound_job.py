@@ -118,7 +118,7 @@ def resolve(options: argparse.Namespace) -> Job:
         changed["style_blend_weights"] = options.style_blend_weights
     elif options.styles:
         changed["style_blend_weights"] = ()  # a settings file's were for its own styles
-    wanted = from_mapping(Objective, {**RECIPE.to_dict(), **_object("objective", objective)})
+    wanted = from_mapping(Objective, objective, RECIPE)
     wanted = with_fields(wanted, options, **changed)
     schedule = beside_flags(_object("schedule", schedule), options)
     how = with_fields(from_mapping(Schedule, schedule), options)

@@ -53,7 +53,7 @@ def prepare(
         OptionError: a style that was kept with another network or pooling, or of other layers.
     """
     layers = tuple(objective.shares("style"))
-    measured = _measured(job, weights)
+    measured = weights.measures(job.pooling)
     folder = fetch.cache_dir() / "styles"
     styles: list[Style] = []
     for path, style, scale in zip(job.inputs.styles, loaded, job.style_scales, strict=True):
@@ -96,12 +96,8 @@ def save(
         "blend": list(blend),
     }
     levels = keep(styles, job.style_scales, blend, width, Traced(loss.moments))
-    style_files.write_style(path, KeptStyle(levels, _measured(job, weights), origin))
+    style_files.write_style(path, KeptStyle(levels, weights.measures(job.pooling), origin))
     logging.info("Wrote %s: the style at %d widths up to %d", path, len(levels), width)
-
-
-def _measured(job: Job, weights: Weights) -> dict[str, str]:
-    return {"network": weights.fingerprint, "pooling": job.pooling}
 
 
 def _fitting(
