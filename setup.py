@@ -36,6 +36,7 @@ setup(
     },
     install_requires=[
         "tensorflow>=2.16",
+        "keras>=3.3.3",  # TensorFlow's own; with earlier ones neither training nor export works
         "numpy>=1.26",
         "scipy>=1.11",
         "imageio>=2.34",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -30,10 +31,14 @@ def main(argv: Sequence[str]) -> int:
 def console() -> None:
     """The `neural-style-tf` script and `python -m neural_style_tf`, in absl's program frame."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
+        stream = getattr(sys, name)
+        if stream is None:
             # Closed by whoever started this. Its number is free, and the next file to be opened
             # would get it, and be written into.
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115, PTH123
+        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+            # What a terminal's encoding lacks, of a bar or of a path, is no reason to end a run.
+            stream.reconfigure(errors="replace")
     try:
         code = _reported(lambda: app.run(execute, flags_parser=parse))
     except SystemExit as end:

@@ -156,7 +156,7 @@ class Descent:
             if not finite:
                 yield _step(state, own, before, total)
                 raise _diverged(before + int(state.iteration), self.schedule)
-            chunk = max(1, int(heartbeat / seconds))
+            chunk = max(1, int(min(heartbeat / seconds, own)))
             done = int(state.iteration)
             if done == waypoint:
                 waypoint = next(waypoints, own)

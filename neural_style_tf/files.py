@@ -148,13 +148,16 @@ def pictures_in(folder: StrPath) -> list[str]:
     return found
 
 
-def check_target(path: StrPath, *, overwrite: bool, kind: str = "picture") -> None:
+def check_target(
+    path: StrPath, *, overwrite: bool, kind: str = "picture", beside: bool = False
+) -> None:
     """Finds out, before any work is done, whether `path` can be written; leaves no trace.
 
     Args:
       path: where to; the extension of a picture must be in `FORMATS`.
       overwrite: whether a file that is there may be replaced.
       kind: what is to be written, in words.
+      beside: whether settings will be in the file `<path>.json`, as those of a BMP always are.
 
     Raises:
       FileError: the extension, the folder is missing or not writable, `path` is no plain file, or
@@ -167,8 +170,8 @@ def check_target(path: StrPath, *, overwrite: bool, kind: str = "picture") -> No
             format, target = "", _named(path)
         if not target.parent.is_dir():
             raise FileError(f"there is no folder {shown(target.parent)}; create it first")
-        # BMP has no room for settings, so they will be beside it: that file counts too.
-        for file in (target, _sidecar(target)) if format == "BMP" else (target,):
+        beside |= format == "BMP"  # it has no room for them
+        for file in (target, _sidecar(target)) if beside else (target,):
             if file.exists() and not (overwrite and file.is_file()):
                 raise FileError(f"{shown(file)} exists; name another file or pass --overwrite")
         # Permission bits do not tell of read-only or full disks. This file has no name on Linux,

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, NamedTuple
 
 from neural_style_tf.errors import OptionError
@@ -70,21 +71,22 @@ class Objective:
     style_norm: str = option("mean", "distance of Gram matrices", choices=STYLE_NORMS)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "content_layers", dict(self.content_layers))
-        object.__setattr__(self, "style_layers", dict(self.style_layers))
-        object.__setattr__(self, "style_blend_weights", tuple(self.style_blend_weights))
         for name in ("content_weight", "style_weight", "tv_weight"):
-            _check_weight(name, getattr(self, name))
+            object.__setattr__(self, name, _weight(name, getattr(self, name)))
         if not self.content_weight + self.style_weight + self.tv_weight:
             raise OptionError(
                 "content, style and tv weight are all 0: expected at least one above 0"
             )
         for name in ("content_layers", "style_layers"):
-            weights = getattr(self, name)
-            if weights or getattr(self, name.replace("layers", "weight")):
-                _check_group(f"{name.replace('_', ' ')}", list(weights.values()))
-        if self.style_blend_weights:
-            _check_group("style blend weights", self.style_blend_weights)
+            layers = dict(getattr(self, name))
+            if layers or getattr(self, name.replace("layers", "weight")):
+                weights = _group(name.replace("_", " "), list(layers.values()))
+                layers = dict(zip(layers, weights, strict=True))
+            object.__setattr__(self, name, layers)
+        blend = tuple(self.style_blend_weights)
+        if blend:
+            blend = _group("style blend weights", blend)
+        object.__setattr__(self, "style_blend_weights", blend)
         for name, known in (
             ("content_norm", CONTENT_NORMS),
             ("gram_norm", GRAM_NORMS),
@@ -183,18 +185,28 @@ def _nearest(layer: str, available: Collection[str]) -> str:
     return (not_deeper[-1:] or same_kind[:1] or [layer])[0]
 
 
-def _check_weight(name: str, weight: float) -> None:
-    if not (isinstance(weight, int | float) and math.isfinite(weight) and weight >= 0):
+def _weight(name: str, weight: object) -> float:
+    """As a float, whatever kind of number it is."""
+    if not (isinstance(weight, Real) and math.isfinite(weight) and float(weight) >= 0):
         raise OptionError(
             f"{name.replace('_', ' ')} must be a finite number, 0 or more, got {weight}"
         )
+    return float(weight)
 
 
-def _check_group(name: str, weights: Sequence[float]) -> None:
-    for weight in weights:
-        _check_weight(f"each of the {name}", weight)
-    if not math.fsum(weights):
+def _group(name: str, weights: Sequence[object]) -> tuple[float, ...]:
+    """Weights of which only the ratios count."""
+    numbers = tuple(_weight(f"each of the {name}", weight) for weight in weights)
+    if not any(numbers):
         raise OptionError(f"the {name} sum to 0: expected at least one above 0")
+    try:
+        math.fsum(numbers)
+    except OverflowError:
+        raise OptionError(
+            f"the {name} sum to more than a number can be: expected smaller ones, got "
+            f"{max(numbers)}"
+        ) from None
+    return numbers
 
 
 class Preset(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from neural_style_tf.errors import OptionError
@@ -140,20 +141,23 @@ class Schedule:
         def fits(value: float | None, low: float, high: float) -> bool:
             return value is None or low <= value <= high
 
+        def whole(value: int | None, low: int, high: int) -> bool:
+            return fits(value, low, high) and (value is None or isinstance(value, Integral))
+
         tiny, most = math.ulp(0.0), math.nextafter(math.inf, 0)
         below_one = math.nextafter(1, 0)
         for ok, name, expected in (
-            (fits(self.iterations, 1, 2**31 - 1), "iterations", "a whole number, 1 or more"),
+            (whole(self.iterations, 1, 2**31 - 1), "iterations", "a whole number, 1 or more"),
             (self.optimizer in (None, *OPTIMIZERS), "optimizer", " or ".join(OPTIMIZERS)),
-            (fits(self.scales, 1, 16), "scales", "a whole number from 1 to 16"),
+            (whole(self.scales, 1, 16), "scales", "a whole number from 1 to 16"),
             (fits(self.tolerance, 0, below_one), "tolerance", "at least 0 and below 1"),
-            (fits(self.history, 1, 100), "history", "a whole number from 1 to 100"),
+            (whole(self.history, 1, 100), "history", "a whole number from 1 to 100"),
             (fits(self.learning_rate, tiny, most), "learning_rate", "a finite number above 0"),
             (fits(self.beta1, 0, below_one), "beta1", "at least 0 and below 1"),
             (fits(self.beta2, 0, below_one), "beta2", "at least 0 and below 1"),
             (fits(self.epsilon, tiny, most), "epsilon", "a finite number above 0"),
             (fits(self.initial_noiseblend, 0, 1), "initial_noiseblend", "between 0 and 1"),
-            (0 <= self.seed < 2**31, "seed", "a whole number from 0 to 2147483647"),
+            (whole(self.seed, 0, 2**31 - 1), "seed", "a whole number from 0 to 2147483647"),
             (self.keep in KEEP, "keep", " or ".join(KEEP)),
         ):
             if not ok:
@@ -165,7 +169,7 @@ class Schedule:
                 f"{next(iter(self.adam)).replace('_', ' ')} is a setting of adam, got optimizer "
                 "lbfgs; choose adam or leave it out"
             )
-        if self.optimizer == "adam" and self.history:
+        if (self.optimizer == "adam" or self.adam) and self.history:
             raise OptionError("history is a setting of lbfgs, got optimizer adam; leave it out")
 
     @property

@@ -151,14 +151,15 @@ def encoding_in(path: StrPath, wanted: str) -> str:
     return f"PCM_{_BITS.get(wanted, 16)}"
 
 
-def check_target(path: StrPath, *, overwrite: bool) -> None:
-    """Finds out whether `path` can be written; leaves no trace.
+def check_target(path: StrPath, *, overwrite: bool, settings: Mapping[str, object]) -> None:
+    """Finds out whether `write` can write `path` with these settings; leaves no trace.
 
     Raises:
         FileError: the extension, the folder is missing or not writable, or the file is there.
     """
     _format(path)
-    files.check_target(path, overwrite=overwrite, kind="sound")
+    beside = len(_text(settings)) > _ROOM
+    files.check_target(path, overwrite=overwrite, kind="sound", beside=beside)
 
 
 def check_encoding(path: StrPath, rate: int, channels: int) -> None:
@@ -197,19 +198,23 @@ def write(
     Raises:
         FileError: a disk that refuses. The target is then as it was before.
     """
-    kind, text = _format(path), json.dumps(dict(settings), allow_nan=False)
-    if len(text) > _ROOM:
-        files.write_bytes(_sidecar(path), text.encode("ascii"), "settings")
-        text = ""
+    kind, text = _format(path), _text(settings)
+    beside = len(text) > _ROOM
     with files.replacing(path, "sound") as place, place.open("xb+") as stream:
         try:
             with _sink(stream, kind, rate, channels, encoding) as sound:
-                if text:
+                if not beside:
                     sound.comment = text
                 for piece in pieces:
                     sound.write(np.ascontiguousarray(piece.T))
         except packages()[0].LibsndfileError as error:
             raise FileError(f"the {kind} encoder refused the sound ({_reason(error)})") from error
+        if beside:  # once there is a sound to go with it
+            files.write_bytes(_sidecar(path), text.encode("ascii"), "settings")
+
+
+def _text(settings: Mapping[str, object]) -> str:
+    return json.dumps(dict(settings), allow_nan=False)
 
 
 def read_settings(path: StrPath) -> dict[str, object]:

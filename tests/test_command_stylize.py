@@ -96,6 +96,24 @@ def test_presets_run_on_any_vgg(folder: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+@pytest.mark.parametrize("words", [["reconstruct", "--help"], ["weights", "--list"]])
+def test_what_an_encoding_lacks_is_left_out(folder: Path, words: list[str]) -> None:
+    """As of a terminal that knows Latin letters alone, and a user whose name has others."""
+    done = subprocess.run(
+        [sys.executable, "-m", "neural_style_tf", *words],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONIOENCODING": "ascii:strict",
+            "XDG_CACHE_HOME": str(folder / "\u6211"),
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "?" in done.stdout
+
+
 @pytest.mark.parametrize("closed", ["<&- >&- 2>&-", ">/dev/full"])
 def test_a_run_needs_nobody_who_listens(folder: Path, closed: str) -> None:
     """As services are started; and what is written to such a stream is in no other file."""

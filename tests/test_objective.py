@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 
 from neural_style_tf.errors import OptionError
@@ -84,6 +85,22 @@ def test_shares_and_blends_sum_to_one() -> None:
     assert Objective().blend(4) == (0.25,) * 4
 
 
+@pytest.mark.parametrize("kind", [int, np.float32, np.int64, np.float64])
+def test_numbers_of_any_kind_are_weights(kind: Any) -> None:
+    objective = Objective(
+        content_weight=kind(7),
+        style_layers={"relu1_1": kind(1)},
+        style_blend_weights=(kind(2),) * 2,
+    )
+    assert objective == Objective(
+        content_weight=7, style_layers={"relu1_1": 1}, style_blend_weights=(2, 2)
+    )
+    assert json.loads(json.dumps(objective.to_dict())) == {
+        **objective.to_dict(),
+        "style_blend_weights": [2, 2],
+    }
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -97,6 +114,8 @@ def test_shares_and_blends_sum_to_one() -> None:
         ({"content_layers": {"relu1_1": -1}}, "each of the content layers must be"),
         ({"style_blend_weights": (0, 0)}, "style blend weights sum to 0"),
         ({"style_blend_weights": (1, -1)}, "0 or more, got -1"),
+        ({"style_blend_weights": (1e308, 1e308)}, "blend weights sum to more than a number can be"),
+        ({"style_layers": dict.fromkeys(("relu1_1", "relu2_1"), 1e308)}, "expected smaller ones"),
         ({"content_norm": "max"}, "expected mean, half-sum, half-norm"),
     ],
 )
@@ -163,6 +182,11 @@ def test_a_layer_that_no_vgg_has_stays_to_be_refused_by_the_network() -> None:
         ({"scales": 0}, "scales: expected a whole number from 1 to 16, got 0"),
         ({"tolerance": 1}, "tolerance: expected at least 0 and below 1"),
         ({"keep": "first"}, "keep: expected best or last"),
+        ({"iterations": 10.5}, "iterations: expected a whole number, 1 or more, got 10.5"),
+        ({"scales": 1.5}, "scales: expected a whole number"),
+        ({"history": 2.5}, "history: expected a whole number"),
+        ({"seed": 1.5}, "seed: expected a whole number"),
+        ({"learning_rate": 1.0, "history": 5}, "history is a setting of lbfgs, got optimizer adam"),
     ],
 )
 def test_a_schedule_out_of_range_is_refused(fields: dict[str, Any], message: str) -> None:

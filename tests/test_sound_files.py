@@ -181,9 +181,22 @@ def test_what_is_no_sound(tmp_path: Path, case: str) -> None:
 def test_where_nothing_can_be_written(tmp_path: Path, name: str, message: str) -> None:
     written(tmp_path / "there.wav")
     with pytest.raises(FileError, match=message):
-        sound_files.check_target(tmp_path / name, overwrite=False)
-    sound_files.check_target(tmp_path / "new.wav", overwrite=False)
-    sound_files.check_target(tmp_path / "there.wav", overwrite=True)
+        sound_files.check_target(tmp_path / name, overwrite=False, settings={})
+    sound_files.check_target(tmp_path / "new.wav", overwrite=False, settings={})
+    sound_files.check_target(tmp_path / "there.wav", overwrite=True, settings={})
+
+
+def test_settings_beside_take_the_place_of_nothing(tmp_path: Path) -> None:
+    path, mine = tmp_path / "out.wav", tmp_path / "out.wav.json"
+    mine.write_text("mine")
+    sound_files.check_target(path, overwrite=False, settings={"styles": ["short"]})
+    long = {"styles": ["x" * 3000]}
+    with pytest.raises(FileError, match=r"out.wav.json exists; name another file or pass"):
+        sound_files.check_target(path, overwrite=False, settings=long)
+    with pytest.raises(ZeroDivisionError):
+        pieces = (STEREO / (1 / 0) for _ in range(1))
+        sound_files.write(path, pieces, 8000, 2, "PCM_16", long)
+    assert (path.exists(), mine.read_text()) == (False, "mine"), "no sound, no settings"
 
 
 @pytest.mark.parametrize(("name", "rate", "channels"), [("a.mp3", 96000, 2), ("a.mp3", 44100, 6)])

@@ -14,6 +14,7 @@ from neural_style_tf.objective import PRESETS, Objective
 from neural_style_tf.pixels import as_pixels
 from neural_style_tf.tiles import Reach, TiledLoss, Tiles
 from tests import tiny
+from vgg.errors import WeightsError
 from vgg.network import build, layers_until, reach
 from vgg.weights import Weights, read
 
@@ -144,6 +145,11 @@ def test_what_is_slow_in_tiles_is_not_done(weights: Weights, until: str | None) 
         if each.type == "StridedSliceGrad"
     ]
     assert set(slices) <= {3}  # of pixels alone
+
+
+def test_reach_refuses_a_layer_that_is_none(weights: Weights) -> None:
+    with pytest.raises(WeightsError, match="nope"):
+        reach(weights, iter(["relu1_1", "nope"]))
 
 
 @pytest.mark.parametrize("layer", ["conv1_1", "relu2_2", "pool2", "conv4_2", "relu5_1"])

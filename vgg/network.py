@@ -224,7 +224,7 @@ def reach(weights: Weights, layers: Iterable[str]) -> tuple[dict[str, int], dict
         WeightsError: a layer that the network lacks.
     """
     wanted = set(layers)
-    weights.check_layers(layers)
+    weights.check_layers(wanted)
     strides: dict[str, int] = {}
     channels: dict[str, int] = {}
     stride, width, before, after, margin = 1, 3, 0, 0, 0

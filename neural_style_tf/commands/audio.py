@@ -101,7 +101,7 @@ def check_outputs(options: argparse.Namespace, job: Job) -> None:
     """
     if not options.output:
         raise OptionError("--output is missing: expected a path such as out.wav; see --help")
-    sound_files.check_target(options.output, overwrite=options.overwrite)
+    sound_files.check_target(options.output, overwrite=options.overwrite, settings=job.to_dict())
     if options.plot:
         files.check_target(_plot_path(options), overwrite=options.overwrite)
     if options.print_iterations is not None and options.print_iterations < 1:

@@ -5,7 +5,7 @@ Training, applying and exporting all run `paint`; `transform.model` is the Keras
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -17,9 +17,6 @@ from neural_style_tf.transform.convolution import convolved
 EPSILON = 1e-5
 # The last stage gives pixels 127.5 ± 150, so that black and white are within reach of the tangent.
 MIDDLE, SPAN = 127.5, 150.0
-
-# Takes [B, H, W, C] and, per picture, scale and offset [B, C].
-Norm = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def paint(
