@@ -32,10 +32,9 @@ OF_OPTIMIZER = ("optimizer", "iterations", "scales", "tolerance", "history", *AD
 # The shorter side of the coarsest size is not to fall below: four pixels at VGG's fifth block.
 COARSEST = 64
 
-
 # What an iteration of the draft takes of the network's: an evaluation 0.17 of VGG-19's (0.3 in
-# bfloat16 on Intel's), and what L-BFGS takes by itself.
-_DRAFTED = 0.25
+# bfloat16 on Intel's), and what L-BFGS takes by itself. So it may have more of them at full size.
+_DRAFTED, _DRAFTED_AT_FULL_SIZE = 0.25, 2
 
 
 class Stage(NamedTuple):
@@ -63,8 +62,8 @@ class Schedule:
 
     Attributes:
         optimizer: None is "lbfgs", or "adam" where one of Adam's own settings is given.
-        iterations: evaluations of the loss at full size, and where there is a draft as many more
-            to finish it; at a coarser one half as many.
+        iterations: evaluations of the loss at full size, and where there is a draft twice as many
+            of it before; at a coarser size half as many.
         scales: how many sizes, each twice the one before. None is 1 for Adam, as in the 2017
             program; for L-BFGS as many as keep the shorter side at 64 pixels or more.
         tolerance: a size is done when its loss has fallen by less than this share over 20
@@ -81,8 +80,8 @@ class Schedule:
 
     iterations: int | None = option(
         None,
-        "evaluations of the loss at full size, at most, as many more to finish a draft; half as "
-        f"many at each coarser size (default: lbfgs {ITERATIONS['lbfgs']}, adam "
+        "evaluations of the loss at full size, at most, after up to twice as many of a draft; half "
+        f"as many at each coarser size (default: lbfgs {ITERATIONS['lbfgs']}, adam "
         f"{ITERATIONS['adam']})",
         type=int,
     )
@@ -218,15 +217,16 @@ class Schedule:
         """What a run does in turn, coarse to fine; the last stage is at full size.
 
         At a coarse size there are half as many iterations: it is to find the large structures, and
-        whatever is fine there is painted over. With a draft all sizes are drafted, and the network
-        itself finishes.
+        whatever is fine there is painted over. With a draft all sizes are drafted, the full one at
+        greater length, and the network itself finishes.
         """
         full = self.iterations or ITERATIONS[self.resolved().optimizer or "lbfgs"]
         half = -(-full // 2)
         *coarse, finest = self.sizes(height, width)
         stages = [Stage(size, half, drafted) for size in coarse]
-        stages.append(Stage(finest, full, drafted))
-        return [*stages, Stage(finest, full)] if drafted else stages
+        if drafted:
+            stages.append(Stage(finest, _DRAFTED_AT_FULL_SIZE * full, drafted))
+        return [*stages, Stage(finest, full)]
 
     def total(self, height: int, width: int, *, drafted: bool = False) -> int:
         """Iterations of all stages together, at most."""
