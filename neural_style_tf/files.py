@@ -48,6 +48,7 @@ __all__ = [
     "read_shrunk",
     "replacing",
     "shown",
+    "sidecar",
     "write",
     "write_bytes",
 ]
@@ -171,7 +172,7 @@ def check_target(
         if not target.parent.is_dir():
             raise FileError(f"there is no folder {shown(target.parent)}; create it first")
         beside |= format == "BMP"  # it has no room for them
-        for file in (target, _sidecar(target)) if beside else (target,):
+        for file in (target, sidecar(target)) if beside else (target,):
             if file.exists() and not (overwrite and file.is_file()):
                 raise FileError(f"{shown(file)} exists; name another file or pass --overwrite")
         # Permission bits do not tell of read-only or full disks. This file has no name on Linux,
@@ -219,7 +220,7 @@ def write(
         else:
             # The picture last: once it is there, all is there.
             picture = _encode(samples, kind, icc_profile, None)
-            _replace({_sidecar(target): text.encode("ascii"), target: picture})
+            _replace({sidecar(target): text.encode("ascii"), target: picture})
 
 
 def read_bytes(path: StrPath, kind: str) -> bytes:
@@ -282,13 +283,13 @@ def read_settings(path: StrPath) -> dict[str, object]:
         # A comment may well be another program's prose: then it is as if there were none.
         with suppress(FileError):
             return _from_json(_embedded(data, kind))
-        sidecar = _sidecar(_checked(path))
-        if not sidecar.exists():
+        beside = sidecar(_checked(path))
+        if not beside.exists():
             raise FileError(
-                f"expected settings in the picture or in {shown(sidecar)}, got neither; "
+                f"expected settings in the picture or in {shown(beside)}, got neither; "
                 "name a picture written with settings, or a JSON file"
             )
-    return read_settings(sidecar)
+    return read_settings(beside)
 
 
 @contextmanager
@@ -317,8 +318,9 @@ def _checked(path: StrPath) -> Path:
     return Path(name)
 
 
-def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name + ".json")
+def sidecar(path: StrPath) -> Path:
+    """Where the settings are of a file that has no room for them: `<path>.json`."""
+    return Path(path).with_name(Path(path).name + ".json")
 
 
 def _target(path: StrPath) -> tuple[str, Path]:

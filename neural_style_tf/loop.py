@@ -23,6 +23,10 @@ from neural_style_tf.tiles import Tiles
 
 __all__ = ["Candidate", "Graphs", "Step", "stylize", "stylize_image"]
 
+# For runs that are given none: of graphs made anew for each, TensorFlow would forget nothing. They
+# are of two networks, as a run with a draft has.
+_GRAPHS = Graphs(2)
+
 # What works at a stage, and for it the styles with their widths against the picture's.
 _Work = tuple[Optimization, Sequence[tuple[Style, float]]]
 
@@ -63,8 +67,8 @@ def stylize(
         stops: iterations at which a Step is wanted (0 is the first picture).
         heartbeat: seconds after which a Step comes anyway. Between two Steps nothing leaves the
             device.
-        graphs: whoever paints several pictures can give the same `Graphs()` each time: runs that
-            are alike trace theirs once, which takes some seconds.
+        graphs: to be traced, which takes some seconds, once for all runs that are alike. By default
+            those of the last two networks are kept, as long as the program runs.
 
     Yields:
         Steps in order, the last one at the last iteration.
@@ -79,9 +83,9 @@ def stylize(
     _, height, width, _ = content.shape
     objective = objective or Objective()
     schedule = (schedule or Schedule()).resolved().remembering(height, width)
-    paintings = _paintings(styles, network)
+    paintings = _paintings(styles, network, objective)
     factors = _one_each(style_scales, len(styles))
-    stops, graphs = frozenset(stops), graphs or Graphs(0)
+    stops, graphs = frozenset(stops), graphs or _GRAPHS
 
     def work(network: Network, paintings: Sequence[Style]) -> _Work:
         optimization = graphs.optimization(network, objective, schedule, tiles)
@@ -142,11 +146,12 @@ def _meanwhile(work: Callable[[], None]) -> Future[None]:
     return found
 
 
-def _paintings(styles: Sequence[Any], network: Network) -> list[Style]:
-    """What is given as styles, each with moments for that network.
+def _paintings(styles: Sequence[Any], network: Network, objective: Objective) -> list[Style]:
+    """What is given as styles, each with moments for that network and objective.
 
     Raises:
-        OptionError: a picture in place of a list of them, or a style kept with another network.
+        OptionError: a picture in place of a list of them; a style kept with another network, or
+            without layers that are compared.
     """
     if isinstance(styles, Style | str) or getattr(styles, "ndim", 4) < 4:
         raise OptionError(
@@ -155,6 +160,7 @@ def _paintings(styles: Sequence[Any], network: Network) -> list[Style]:
     for style in styles:
         if isinstance(style, KeptStyle):
             style.check(getattr(network, "measures", None))
+            style.only([*objective.shares("style")])
     return [style if isinstance(style, Style) else Painting(style) for style in styles]
 
 

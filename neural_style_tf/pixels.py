@@ -29,15 +29,19 @@ def as_pixels(picture: Any) -> tf.Tensor:
     """A picture `[H, W, 3]` or `[1, H, W, 3]`, any number type, 0-255, as float32 `[1, H, W, 3]`.
 
     Raises:
-        OptionError: another shape.
+        OptionError: another shape, no pixels, or some that are NaN or infinite.
     """
     if isinstance(picture, np.ndarray):
         picture = picture.astype(np.float32, copy=False)
     pixels = tf.cast(tf.convert_to_tensor(picture), tf.float32)
     if len(pixels.shape) == 3:
         pixels = pixels[None]
-    if len(pixels.shape) != 4 or pixels.shape[0] != 1 or pixels.shape[-1] != 3:
+    shape = pixels.shape
+    if len(shape) != 4 or shape[0] != 1 or shape[-1] != 3 or 0 in shape:
         raise OptionError(f"expected a picture [H, W, 3], got {list(np.shape(picture))}")
+    # The sum, as a mask would take as many bytes as there are numbers.
+    if not tf.math.is_finite(tf.reduce_sum(pixels)):
+        raise OptionError("expected pixels from 0 to 255, got some that are NaN or infinite")
     return pixels
 
 

@@ -325,6 +325,23 @@ class LossLog:
         figure.savefig(path)
 
 
+def event_files(folder: Path) -> tuple[Any, Any]:
+    """What writes TensorBoard event files into a folder, which is made: `tf.summary`, a writer.
+
+    Raises:
+        FileError: it cannot be written into.
+    """
+    import tensorflow as tf
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return tf.summary, tf.summary.create_file_writer(os.fspath(folder))
+    except (OSError, tf.errors.OpError) as error:
+        raise FileError(
+            f"cannot write into the log folder {folder}: {error}; name another --log-dir"
+        ) from error
+
+
 class TensorBoard:
     """Losses at every Step and the picture at some, as TensorBoard event files.
 
@@ -334,17 +351,8 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path, total: int, picture: Callable[[Step], Any]) -> None:
-        import tensorflow as tf
-
-        self.summary = tf.summary
+        self.summary, self.writer = event_files(folder)
         self.picture = picture
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.writer = tf.summary.create_file_writer(os.fspath(folder))
-        except (OSError, tf.errors.OpError) as error:
-            raise FileError(
-                f"cannot write into the log folder {folder}: {error}; name another --log-dir"
-            ) from error
         self.pictures = every(max(1, total // 10), total) | {0}
         self.stops: Collection[int] = every(max(1, total // 200), total) | self.pictures
 

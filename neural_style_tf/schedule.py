@@ -17,9 +17,9 @@ KEEP = ("best", "last")
 # What an optimizer is given where nothing is said: Adam what the 2017 program gives it, L-BFGS what
 # makes a finished picture.
 ITERATIONS = {"lbfgs": 100, "adam": 1000}
-# Where twenty iterations bring less than a fiftieth nobody sees what more of them bring; whoever
+# Where twenty iterations bring less than a sixtieth nobody sees what more of them bring; whoever
 # says how many there are to be wants them all the same.
-TOLERANCE, PATIENT = {"lbfgs": 0.02, "adam": 0.0}, {"lbfgs": 0.01, "adam": 0.0}
+TOLERANCE, PATIENT = {"lbfgs": 0.015, "adam": 0.0}, {"lbfgs": 0.01, "adam": 0.0}
 # Past steps that L-BFGS remembers. Twenty are worth a tenth of the iterations; their memory, two
 # pictures each, is little next to a network's but for large ones, whose pixels are so many.
 HISTORY, HISTORY_OF_LARGE = 20, 10
@@ -67,7 +67,7 @@ class Schedule:
         scales: how many sizes, each twice the one before. None is 1 for Adam, as in the 2017
             program; for L-BFGS as many as keep the shorter side at 64 pixels or more.
         tolerance: a size is done when its loss has fallen by less than this share over 20
-            iterations; 0 is never. None is 0 for Adam; for L-BFGS 0.02, and 0.01 where the number
+            iterations; 0 is never. None is 0 for Adam; for L-BFGS 0.015, and 0.01 where the number
             of iterations is given.
         keep: which picture a run ends with: "best", the one of the lowest loss among all
             iterations (Adam swings, the last is seldom the best), or "last".

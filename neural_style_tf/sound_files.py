@@ -210,7 +210,7 @@ def write(
         except packages()[0].LibsndfileError as error:
             raise FileError(f"the {kind} encoder refused the sound ({_reason(error)})") from error
         if beside:  # once there is a sound to go with it
-            files.write_bytes(_sidecar(path), text.encode("ascii"), "settings")
+            files.write_bytes(files.sidecar(path), text.encode("ascii"), "settings")
 
 
 def _text(settings: Mapping[str, object]) -> str:
@@ -232,13 +232,13 @@ def read_settings(path: StrPath) -> dict[str, object]:
         found = json.loads(comment)
         if isinstance(found, dict):
             return found
-    if not _sidecar(path).exists():
+    beside = files.sidecar(path)
+    if not beside.exists():
         raise FileError(
             f"cannot read settings {shown(path)}: expected settings in the sound's comment or in "
-            f"{shown(_sidecar(path))}, got neither; name a sound written with settings, or a JSON "
-            "file"
+            f"{shown(beside)}, got neither; name a sound written with settings, or a JSON file"
         )
-    return files.read_settings(_sidecar(path))
+    return files.read_settings(beside)
 
 
 @contextmanager
@@ -285,7 +285,3 @@ def _format(path: StrPath) -> str:
             f"{shown(suffix or 'none')}; rename it"
         )
     return kind
-
-
-def _sidecar(path: StrPath) -> Path:
-    return Path(path).with_name(Path(path).name + ".json")

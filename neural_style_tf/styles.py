@@ -104,7 +104,9 @@ class KeptStyle:
         """
         for layer in layers:
             if layer not in self.layers:
-                raise OptionError(f"it has no {layer}: expected {', '.join(self.layers)}")
+                raise OptionError(
+                    f"the kept style lacks {layer}: expected one of {', '.join(self.layers)}"
+                )
         levels = {
             width: {layer: moments[layer] for layer in layers}
             for width, moments in self.levels.items()

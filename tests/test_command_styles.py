@@ -45,7 +45,7 @@ def test_a_style_is_for_the_network_that_measured_it(
     assert "cannot use style a.npz: expected one kept with VGG-19" in message
     assert "avg pooling, got VGG-19 with 4/6/8/8/8 channels, max pooling" in message
     message = error(capsys, *words, "--style-layers", "relu2_2")
-    assert "a.npz: it has no relu2_2: expected relu1_1, relu2_1" in message
+    assert "a.npz: the kept style lacks relu2_2: expected one of relu1_1, relu2_1" in message
     convolutions = {name: (k * 1.1, b) for name, (k, b) in tiny.weights().items()}
     write_npz(folder / "other.npz", Weights(convolutions, np.array(tiny.MEAN_PIXEL)))
     words[-1] = "other.npz"

@@ -7,6 +7,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,7 @@ from neural_style_tf.errors import DivergedError, OptionError
 from neural_style_tf.losses import Loss
 from neural_style_tf.optimization import Optimization
 from neural_style_tf.pixels import as_pixels, refine, resize, resize_style
-from neural_style_tf.styles import Painting
+from neural_style_tf.styles import KeptStyle, Painting
 from neural_style_tf.tiles import Reach, Tiles
 from tests import tiny
 from vgg.network import build
@@ -254,9 +255,9 @@ def test_the_network_is_made_ready_while_the_draft_is_painted(
     other = build(Weights(tiny.near(), MEAN), layers=Objective().layers)
     given = shallow, content, [style]
     schedule = Schedule(iterations=6)
-    ready = loop.stylize_image(*given, schedule=schedule, draft=other)
+    ready = loop.stylize_image(*given, schedule=schedule, draft=other, graphs=Graphs(0))
     monkeypatch.setattr(Optimization, "prepare", failing)
-    late = loop.stylize_image(*given, schedule=schedule, draft=other)
+    late = loop.stylize_image(*given, schedule=schedule, draft=other, graphs=Graphs(0))
     by_main = [thread is threading.main_thread() for thread in traced]
     assert sorted(by_main[:2]) == [False, True]  # they are traced at the same time
     assert by_main[2:] == [True, True]
@@ -274,9 +275,34 @@ def test_runs_that_are_alike_share_their_graphs(
     stylize_image(shallow, content, [style], *first, graphs=graphs)
     shared = stylize_image(shallow, content[:40], both, *second, graphs=graphs)
     assert len(traced) == 1
-    alone = stylize_image(shallow, content[:40], both, *second, graphs=None)
+    alone = stylize_image(shallow, content[:40], both, *second, graphs=Graphs(0))
     assert len(traced) == 2
     np.testing.assert_array_equal(shared, alone)
+
+
+def test_runs_that_are_given_no_graphs_share_the_last_ones(
+    content: Picture, style: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traced = tracings(monkeypatch)
+    weights = Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL, np.float32))
+    networks = [build(weights, layers=Objective().layers) for _ in range(3)]
+    for count, network in enumerate([*networks[:2], *networks[:2], networks[2], networks[0]]):
+        loop.stylize_image(network, content, [style], schedule=Schedule(iterations=1))
+        assert len(traced) == (1, 2, 2, 2, 3, 4)[count]
+
+
+def test_threads_may_share_graphs(content: Picture) -> None:
+    weights = Weights(tiny.weights(), np.array(tiny.MEAN_PIXEL, np.float32))
+    network = build(weights, layers=Objective().layers)
+    schedule = Schedule(iterations=3, scales=1)
+
+    def painted(seed: int) -> np.ndarray:
+        return loop.stylize_image(network, content, [tiny.picture(30, 40, seed)], None, schedule)
+
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(painted, range(4)))
+    for seed, picture in enumerate(together):
+        np.testing.assert_array_equal(picture, painted(seed))
 
 
 class Alike:
@@ -392,6 +418,20 @@ def test_what_does_not_fit_together_is_refused(
 ) -> None:
     with pytest.raises(OptionError, match=message):
         next(stylize(shallow, content, [style], **arguments))
+
+
+def test_pictures_with_nan_are_refused(shallow: Any, content: Picture, style: Picture) -> None:
+    torn = {"content": content * 1.0, "style": style * 1.0, "initial": content * 1.0}
+    for name in torn:
+        given = torn | {name: torn[name] * np.nan}
+        with pytest.raises(OptionError, match="got some that are NaN or infinite"):
+            next(stylize(shallow, given["content"], [given["style"]], initial=given["initial"]))
+
+
+def test_a_kept_style_needs_the_layers_that_are_compared(shallow: Any, content: Picture) -> None:
+    kept = KeptStyle({64: {"relu1_1": np.eye(4, dtype=np.float32)}}, shallow.measures, {})
+    with pytest.raises(OptionError, match="the kept style lacks relu2_1: expected one of relu1_1"):
+        next(stylize(shallow, content, [kept]))
 
 
 def test_a_style_by_itself_is_no_list(shallow: Any, content: Picture, style: Picture) -> None:

@@ -91,6 +91,7 @@ def test_a_draft_of_few_channels_in_tiles(content: Picture, style: Picture) -> N
 
 
 def test_a_draft_needs_the_paintings(shallow: Any, content: Picture) -> None:
-    kept = KeptStyle({64: {}}, shallow.measures, {})
+    moments = dict.fromkeys(Objective().layers)
+    kept = KeptStyle({64: moments}, shallow.measures, {})
     with pytest.raises(OptionError, match="a draft needs the paintings, got a kept style"):
         next(stylize(shallow, content, [kept], draft=shallow))

@@ -78,7 +78,17 @@ def test_kept_colors_clip_what_cannot_be_seen_first() -> None:
     assert (pixels.keep_colors(bright, grey) >= 254).all()
 
 
-@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (2, 4, 4, 3), (4, 4, 1)])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_pixels_that_are_no_numbers_are_refused(value: float) -> None:
+    picture = np.full((30, 40, 3), 100.0)
+    picture[7, 8, 1] = value
+    with pytest.raises(OptionError, match="from 0 to 255, got some that are NaN or infinite"):
+        pixels.as_pixels(picture)
+
+
+@pytest.mark.parametrize(
+    "shape", [(4, 4), (4, 4, 4), (2, 4, 4, 3), (4, 4, 1), (0, 4, 3), (1, 4, 0, 3)]
+)
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(OptionError, match=r"expected a picture \[H, W, 3\], got \["):
         pixels.as_pixels(np.zeros(shape, np.uint8))

@@ -36,7 +36,7 @@ def test_of_small_pictures_more_steps_are_remembered(
 @pytest.mark.parametrize(
     ("schedule", "tolerance"),
     [
-        (Schedule(), 0.02),
+        (Schedule(), 0.015),
         (Schedule(iterations=100), 0.01),
         (Schedule(iterations=100, tolerance=0.3), 0.3),
         (Schedule(tolerance=0.0), 0),

@@ -50,6 +50,12 @@ def test_a_mix_of_one_is_that_style_and_others_differ() -> None:
     assert abs(Painter(net, (0.5, 0.5))(picture) - only_b).max() > 5
 
 
+@pytest.mark.parametrize("mix", [(), (1.0,), (0.2, 0.3, 0.5)])
+def test_there_is_a_share_for_each_style(mix: tuple[float, ...]) -> None:
+    with pytest.raises(OptionError, match=rf"share for each of 2 style\(s\), got {len(mix)}"):
+        Painter(nets.net(), mix)
+
+
 def test_a_batch_is_each_of_its_pictures() -> None:
     net = nets.net()
     stages, mixes = net.architecture.stages(), tf.constant([[1.0, 0], [0.3, 0.7]])

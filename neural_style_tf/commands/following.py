@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from neural_style_tf import files
 from neural_style_tf.errors import FileError, OptionError
-from neural_style_tf.progress import Bar, hms
+from neural_style_tf.progress import Bar, event_files, hms
 
 if TYPE_CHECKING:
     from neural_style_tf.transform.train import Record, Trainer
@@ -163,16 +162,8 @@ class TensorBoard:
         total: int,
         strip: Callable[[], tuple[np.ndarray, Mapping[str, float]]],
     ) -> None:
-        import tensorflow as tf
-
-        self.summary, self.strip = tf.summary, strip
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.writer = tf.summary.create_file_writer(os.fspath(folder))
-        except (OSError, tf.errors.OpError) as error:
-            raise FileError(
-                f"cannot write into the log folder {folder}: {error}; name another --log-dir"
-            ) from error
+        self.summary, self.writer = event_files(folder)
+        self.strip = strip
         self.stops: Sequence[int] = range(max(1, total // 20), total + 1, max(1, total // 20))
 
     def __call__(self, record: Record) -> None:

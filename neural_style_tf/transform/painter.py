@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from neural_style_tf.errors import OptionError
 from neural_style_tf.pixels import as_pixels
 from neural_style_tf.traced import Traced
 from neural_style_tf.transform.architecture import MARGIN
@@ -24,9 +25,16 @@ class Painter:
         net: the network.
         mix: the share of each of its styles; they sum to 1.
         precision: of convolutions and activations, "float32" or "bfloat16".
+
+    Raises:
+        OptionError: shares of another number than styles.
     """
 
     def __init__(self, net: Net, mix: Sequence[float], precision: str = "float32") -> None:
+        if len(mix) != len(net.styles):
+            raise OptionError(
+                f"expected one share for each of {len(net.styles)} style(s), got {len(mix)}"
+            )
         self.net, self.precision = net, precision
         self.mix = np.array([mix], np.float32)  # [1, S]
         stages = net.architecture.stages()
@@ -50,7 +58,7 @@ class Painter:
             float32 `[1, H, W, 3]`, not clipped.
 
         Raises:
-            OptionError: pixels of another shape.
+            OptionError: pixels of another shape, or some that are NaN or infinite.
         """
         around = (MARGIN, MARGIN)
         pixels = np.pad(as_pixels(pixels).numpy(), ((0, 0), around, around, (0, 0)), "reflect")
