@@ -143,7 +143,9 @@ def our_curve(program: Program, match: Match, network: Path, folder: Path, judge
     run = peer.run(program, match.flags(network), folder, print_every=EVERY)
     (folder / "log.txt").write_text("\n".join(run.lines))
     text = "\n".join(run.lines)
-    rows = [(int(i), int(n)) for i, n in re.findall(r"^Iteration +(\d+)/ *(\d+)", text, re.M)]
+    # Where seconds pass without losses, a line of its own tells how far it is.
+    named = re.findall(r"^Iteration +(\d+)/ *(\d+) \([^()]*\)$", text, re.M)
+    rows = [(int(i), int(n)) for i, n in named]
     # Before the first iteration, none is named.
     rows = [(0, rows[0][1])] * (len(run.losses) - len(rows)) + rows
     # What is left after the earlier stages; these may have converged before their time.
