@@ -36,8 +36,8 @@ def test_the_networks_own_iterations_come_after_the_draft(
 ) -> None:
     assert run(*PICTURES, *FAST, "--network", teacher, "--scales", "2") == 0
     assert SAID in caplog.messages
-    # 2 and 4 of the draft, 4 of the network.
-    assert "Iteration   10/  10" in capsys.readouterr().out
+    # 2 and 8 of the draft, 4 of the network.
+    assert "Iteration   14/  14" in capsys.readouterr().out
     assert files.read_settings("out.png")["draft"] == "auto"
 
 
